@@ -1,0 +1,382 @@
+package scan
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/sbom"
+	"github.com/tidewaiter/tidewaiter/internal/vuln"
+)
+
+// Registry serves manifests and images of the configured registries.
+type Registry interface {
+	// Resolve reads the manifest behind ref, with the children of an index and
+	// the layers of each image. Errors have the kinds NotFound, Unauthorized,
+	// RateLimited, Unavailable, Timeout, TooLarge or Malformed.
+	Resolve(ctx context.Context, ref image.Reference) (Manifest, error)
+	// Image opens the image behind ref, which names a digest. Layers are
+	// fetched as they are read.
+	Image(ctx context.Context, ref image.Reference) (v1.Image, error)
+}
+
+// Cataloger writes the SBOM of an image.
+type Cataloger interface {
+	// Version names the tool and its settings; another version catalogues anew.
+	Version() string
+	Catalog(ctx context.Context, img v1.Image, ref image.Reference) (sbom.Document, error)
+	// Convert reads a document of any supported format as the syft JSON of an
+	// image. The error is of kind Invalid when it cannot be read.
+	Convert(ctx context.Context, document []byte) (sbom.Document, error)
+}
+
+// Matcher judges packages against the vulnerability database.
+type Matcher interface {
+	// Inventory reads what there is to match from an SBOM.
+	Inventory(ctx context.Context, doc sbom.Document) (*inventory.Inventory, error)
+	// Open pins the present database until the session is closed. The error is
+	// of kind Unavailable when there is none yet.
+	Open(ctx context.Context) (Session, error)
+}
+
+// Session is a matcher pinned to one database build.
+type Session interface {
+	Build() vuln.Build
+	// Judge returns one judgement per package, at the same index.
+	Judge(ctx context.Context, packages []inventory.Package) ([]inventory.Judgement, error)
+	// Vulnerabilities describes records, one for each ref the build knows.
+	Vulnerabilities(ctx context.Context, refs []vuln.Ref) ([]vuln.Vulnerability, error)
+	// Coverage says for which of the inventory's distro and package types the
+	// build has no data, as "distro:centos:7" or "ecosystem:npm", and when
+	// support for the distro ends; the zero time when nobody says.
+	Coverage(ctx context.Context, inv *inventory.Inventory) (noData []string, endOfLife time.Time, err error)
+	Close() error
+}
+
+// Known is what the store has of a manifest before a scan.
+type Known struct {
+	// Catalogued is true when an SBOM of the wanted catalogue version is there.
+	Catalogued bool
+	// Current is true when every package of its inventory was judged by the
+	// active build: there is nothing left to do.
+	Current bool
+}
+
+// Answer is the outcome of cataloguing and judging one image.
+type Answer struct {
+	Manifest image.Digest
+	// Document and Inventory are nil when the stored ones still hold.
+	Document       *sbom.Document
+	CatalogVersion string
+	Partial        string // why the catalogue cannot be whole; empty otherwise
+	Inventory      *inventory.Inventory
+	// Build is what judged; Judged maps indexes of Inventory.Packages that were
+	// judged now.
+	Build           vuln.Build
+	Judged          map[int]inventory.Judgement
+	Vulnerabilities []vuln.Vulnerability
+	NoData          []string
+	EndOfLife       time.Time // zero when unknown
+}
+
+// Store keeps what scans find. Every write is refused with kind Conflict when
+// the job's lease is no longer the scan's own.
+type Store interface {
+	// SaveManifest records what the target resolved to: manifests, layers,
+	// presence in the repository, the tag's pointer. What is not an image is
+	// marked unsupported.
+	SaveManifest(ctx context.Context, job Job, m Manifest) error
+	// Known tells what is stored of a manifest.
+	Known(ctx context.Context, digest image.Digest, catalogVersion string) (Known, error)
+	// Reserve entitles the job to catalogue the manifest. It returns kind
+	// Conflict while another scan does.
+	Reserve(ctx context.Context, job Job, digest image.Digest) error
+	// Inventory reads the stored inventory of a catalogued manifest.
+	Inventory(ctx context.Context, digest image.Digest) (*inventory.Inventory, error)
+	// Unjudged returns the indexes of fingerprints that no package judged by
+	// the build has.
+	Unjudged(ctx context.Context, build vuln.Build, fingerprints []inventory.Fingerprint) ([]int, error)
+	// SaveAnswer stores an answer in one transaction, the state last. It returns
+	// kind Conflict when the active build is not the answer's.
+	SaveAnswer(ctx context.Context, job Job, a Answer) error
+	// SaveFailure records why a manifest has no (newer) answer.
+	SaveFailure(ctx context.Context, job Job, digest image.Digest, cause error) error
+	// Upload reads a document that was uploaded in place of an image.
+	Upload(ctx context.Context, digest image.Digest) ([]byte, error)
+	// SaveFindings compares the repository's findings with what it had before
+	// and records the events.
+	SaveFindings(ctx context.Context, job Job) error
+}
+
+// Limits bound the work on one image. Zero means no limit.
+type Limits struct {
+	// ImageBytes is the sum of compressed layers.
+	ImageBytes int64
+	// Layers is how many layers an image may have.
+	Layers int
+	// Platforms restricts which platforms of an index are scanned; empty means
+	// all.
+	Platforms []image.Platform
+}
+
+// Scanner runs scans. All fields but Limits are required.
+type Scanner struct {
+	Registry  Registry
+	Cataloger Cataloger
+	Matcher   Matcher
+	Store     Store
+	Limits    Limits
+}
+
+// Result is what a finished scan tells about itself.
+type Result struct {
+	Digest image.Digest
+	Phases []Phase
+	Pulled int64 // compressed bytes read from the registry
+}
+
+// Scan does the whole work for a job. It returns the first error of an image
+// after the others were scanned; its kind decides about another attempt.
+func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
+	run := &run{Scanner: s, job: job}
+	root, err := run.resolve(ctx)
+	if err != nil {
+		return run.result, err
+	}
+	if err := s.Store.SaveManifest(ctx, job, root); err != nil {
+		return run.result, err
+	}
+	var failed error
+	for _, m := range run.wanted(root) {
+		if err := run.image(ctx, m); err != nil {
+			if errs.Is(err, errs.Conflict) || ctx.Err() != nil {
+				return run.result, err
+			}
+			slog.WarnContext(ctx, "image not answered", "digest", m.Digest, "platform", m.Platform.String(), "error", err)
+			if saveErr := s.Store.SaveFailure(ctx, job, m.Digest, err); saveErr != nil {
+				return run.result, saveErr
+			}
+			failed = firstError(failed, err)
+		}
+	}
+	if err := s.Store.SaveFindings(ctx, job); err != nil {
+		return run.result, err
+	}
+	return run.result, failed
+}
+
+// run is one scan under way.
+type run struct {
+	*Scanner
+	job    Job
+	result Result
+}
+
+func (r *run) resolve(ctx context.Context) (Manifest, error) {
+	if r.job.Cause == CauseUpload {
+		r.result.Digest = r.job.Ref.Digest
+		return Manifest{Digest: r.job.Ref.Digest, Kind: image.KindSBOM}, nil
+	}
+	var root Manifest
+	err := r.phase("resolve", "", func() (n int64, err error) {
+		root, err = r.Registry.Resolve(ctx, r.target())
+		return root.Size, err
+	})
+	r.result.Digest = root.Digest
+	return root, errs.Op("scan: resolve "+r.job.Ref.String(), err)
+}
+
+// target is what to resolve. A tag is resolved anew even when the event named a
+// digest: the tag may have moved since. The digest of the event is asked for
+// only without a tag.
+func (r *run) target() image.Reference {
+	ref := r.job.Ref
+	if ref.Tag != "" {
+		ref.Digest = ""
+	}
+	return ref
+}
+
+// wanted are the images of the root that the configuration asks for.
+func (r *run) wanted(root Manifest) []Manifest {
+	images := root.Runnable()
+	if root.Kind != image.KindIndex || len(r.Limits.Platforms) == 0 {
+		return images
+	}
+	var out []Manifest
+	for _, m := range images {
+		for _, p := range r.Limits.Platforms {
+			if m.Platform.Matches(p) {
+				out = append(out, m)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// image catalogues and judges one image, skipping what is known already.
+func (r *run) image(ctx context.Context, m Manifest) error {
+	known, err := r.Store.Known(ctx, m.Digest, r.Cataloger.Version())
+	if err != nil {
+		return err
+	}
+	if known.Catalogued && known.Current {
+		return nil
+	}
+	if err := r.Store.Reserve(ctx, r.job, m.Digest); err != nil {
+		return err
+	}
+	answer := Answer{Manifest: m.Digest, CatalogVersion: r.Cataloger.Version(), Partial: partial(m)}
+	if known.Catalogued {
+		answer.Inventory, err = r.Store.Inventory(ctx, m.Digest)
+	} else {
+		err = r.catalogue(ctx, m, &answer)
+	}
+	if err != nil {
+		return err
+	}
+	return r.judgeAndSave(ctx, m, answer)
+}
+
+// catalogue pulls an image (or reads an upload) and takes its inventory.
+func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
+	if err := r.withinLimits(m); err != nil {
+		return err
+	}
+	var doc sbom.Document
+	err := r.phase("catalogue", m.Platform.String(), func() (n int64, err error) {
+		doc, err = r.document(ctx, m)
+		return m.ContentSize, err
+	})
+	if err != nil {
+		return errs.Op("scan: catalogue "+string(m.Digest), err)
+	}
+	r.result.Pulled += m.ContentSize
+	a.Document = &doc
+	return r.phase("inventory", m.Platform.String(), func() (n int64, err error) {
+		a.Inventory, err = r.Matcher.Inventory(ctx, doc)
+		return int64(len(doc.JSON)), errs.Op("scan: inventory of "+string(m.Digest), err)
+	})
+}
+
+func (r *run) document(ctx context.Context, m Manifest) (sbom.Document, error) {
+	if m.Kind == image.KindSBOM {
+		raw, err := r.Store.Upload(ctx, m.Digest)
+		if err != nil {
+			return sbom.Document{}, err
+		}
+		return r.Cataloger.Convert(ctx, raw)
+	}
+	ref := r.job.Ref
+	ref.Digest = m.Digest
+	img, err := r.Registry.Image(ctx, ref)
+	if err != nil {
+		return sbom.Document{}, err
+	}
+	return r.Cataloger.Catalog(ctx, img, ref)
+}
+
+// judgeAndSave judges what nobody judged yet and stores the answer. When the
+// active build changes in between, it judges again with the new one.
+func (r *run) judgeAndSave(ctx context.Context, m Manifest, a Answer) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		if err := r.judge(ctx, m, &a); err != nil {
+			return errs.Op("scan: match "+string(m.Digest), err)
+		}
+		err := r.phase("store", m.Platform.String(), func() (int64, error) {
+			return 0, r.Store.SaveAnswer(ctx, r.job, a)
+		})
+		if !errs.Is(err, errs.Conflict) || try == tries {
+			return errs.Op("scan: store "+string(m.Digest), err)
+		}
+	}
+}
+
+func (r *run) judge(ctx context.Context, m Manifest, a *Answer) error {
+	session, err := r.Matcher.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = session.Close() }()
+	a.Build = session.Build()
+	todo, err := r.Store.Unjudged(ctx, a.Build, a.Inventory.Fingerprints)
+	if err != nil {
+		return err
+	}
+	return r.phase("match", m.Platform.String(), func() (int64, error) {
+		return int64(len(todo)), JudgeInto(ctx, session, a, todo)
+	})
+}
+
+// JudgeInto judges the packages at the given indexes of a.Inventory and fills in
+// everything of a that a session says.
+func JudgeInto(ctx context.Context, session Session, a *Answer, todo []int) error {
+	packages := make([]inventory.Package, len(todo))
+	for i, n := range todo {
+		packages[i] = a.Inventory.Packages[n]
+	}
+	judgements, err := session.Judge(ctx, packages)
+	if err != nil {
+		return err
+	}
+	a.Judged = make(map[int]inventory.Judgement, len(todo))
+	var refs []vuln.Ref
+	seen := map[vuln.Ref]bool{}
+	for i, j := range judgements {
+		a.Judged[todo[i]] = j
+		for _, m := range j.Matches {
+			if !seen[m.Ref] {
+				seen[m.Ref] = true
+				refs = append(refs, m.Ref)
+			}
+		}
+	}
+	if a.Vulnerabilities, err = session.Vulnerabilities(ctx, refs); err != nil {
+		return err
+	}
+	a.NoData, a.EndOfLife, err = session.Coverage(ctx, a.Inventory)
+	return err
+}
+
+func (r *run) withinLimits(m Manifest) error {
+	switch l := r.Limits; {
+	case l.ImageBytes > 0 && m.ContentSize > l.ImageBytes:
+		return errs.New(errs.TooLarge, "scan: layers sum up to %d bytes, the limit is %d", m.ContentSize, l.ImageBytes).
+			WithHint("raise limits.image_bytes to scan it")
+	case l.Layers > 0 && len(m.Layers) > l.Layers:
+		return errs.New(errs.TooLarge, "scan: %d layers, the limit is %d", len(m.Layers), l.Layers).
+			WithHint("raise limits.layers to scan it")
+	}
+	return nil
+}
+
+// partial says why the catalogue of an image can never be whole.
+func partial(m Manifest) string {
+	if m.Platform.OS == "windows" {
+		return "windows: what Windows itself installs is not seen"
+	}
+	return ""
+}
+
+// phase runs a step and notes how long it took. Its bytes are packages for the
+// match step.
+func (r *run) phase(name, platform string, step func() (int64, error)) error {
+	start := time.Now()
+	n, err := step()
+	r.result.Phases = append(r.result.Phases, Phase{Name: name, Platform: platform, Duration: time.Since(start), Bytes: n})
+	return err
+}
+
+func firstError(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
