@@ -1,0 +1,129 @@
+package httpserver
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+)
+
+// Route names the path template a request was routed by, as "/webhooks/{registry}".
+// It is asked after the request was served. Nil stands for RoutePattern.
+type Route func(*http.Request) string
+
+// RoutePattern is the pattern the router left in the request (http.ServeMux
+// does), or "" when it left none.
+func RoutePattern(r *http.Request) string { return r.Pattern }
+
+func routeOf(route Route, r *http.Request) string {
+	if route == nil {
+		route = RoutePattern
+	}
+	if name := route(r); name != "" {
+		return name
+	}
+	return "unmatched"
+}
+
+// LogRequests writes one line per request when it ends: method, route, path,
+// status, bytes, time, and the error that WriteProblem answered with. Queries
+// and headers are never logged, for senders put secrets there; paths are cut at
+// 200 bytes. Answers of 500 and above are errors, health and metrics routes go
+// to debug.
+func LogRequests(logger *slog.Logger, route Route) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			start := time.Now()
+			note := &errorNote{}
+			r = r.WithContext(context.WithValue(r.Context(), errorNoteKey{}, note))
+			rec := record(w)
+			// Deferred, so that a panic on its way to the server has its line too.
+			defer func() {
+				attrs := []slog.Attr{
+					slog.String("method", shorten(r.Method, 20)), slog.String("route", routeOf(route, r)),
+					slog.String("path", shorten(r.URL.Path, 200)), slog.Int("status", rec.status()),
+					slog.Int64("bytes", rec.bytes), slog.Duration("took", time.Since(start)), slog.String("remote", r.RemoteAddr),
+				}
+				if note.err != nil {
+					attrs = append(attrs, slog.String("kind", string(kindOf(note.err))), slog.Any("error", note.err))
+				}
+				logger.LogAttrs(r.Context(), requestLevel(r, rec.status()), "request", attrs...)
+			}()
+			next.ServeHTTP(rec, r)
+		})
+	}
+}
+
+func requestLevel(r *http.Request, status int) slog.Level {
+	switch {
+	case status >= http.StatusInternalServerError:
+		return slog.LevelError
+	case r.URL.Path == "/livez" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
+}
+
+// shorten cuts s at limit bytes, never inside a character.
+func shorten(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit] + "…"
+}
+
+// Recover turns a panic into a problem of kind Internal and logs it with its
+// stack. An answer that had begun is cut off instead, so that the caller sees
+// it is not whole. http.ErrAbortHandler passes through.
+func Recover(logger *slog.Logger) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rec := record(w)
+			defer func() {
+				v := recover()
+				if v == nil {
+					return
+				}
+				if v == http.ErrAbortHandler {
+					panic(v)
+				}
+				logger.LogAttrs(r.Context(), slog.LevelError, "panic in handler", slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+				if rec.code != 0 {
+					panic(http.ErrAbortHandler)
+				}
+				WriteProblem(rec, r, errs.New(errs.Internal, "httpserver: panic in handler"))
+			}()
+			next.ServeHTTP(rec, r)
+		})
+	}
+}
+
+// SecurityHeaders sets headers that suit JSON answers: nothing is cached,
+// sniffed, framed or run. Handlers that serve pages overwrite what they need.
+func SecurityHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Chain puts middlewares around h; the first is the outermost.
+func Chain(h http.Handler, middlewares ...func(http.Handler) http.Handler) http.Handler {
+	for i := len(middlewares) - 1; i >= 0; i-- {
+		h = middlewares[i](h)
+	}
+	return h
+}
