@@ -19,6 +19,7 @@ CREATE TABLE repository (
     name         text NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now(),
     last_push_at timestamptz,
+    compared     text NOT NULL DEFAULT '',      -- what repository_finding was last taken from
     UNIQUE (registry_id, name)
 );
 
@@ -139,7 +140,7 @@ CREATE TABLE scan (
     repository_id bigint NOT NULL REFERENCES repository,
     tag           text NOT NULL DEFAULT '',
     digest        text NOT NULL DEFAULT '',     -- as the event said; may be empty with a tag
-    cause         text NOT NULL CHECK (cause IN ('push', 'request', 'upload', 'reconcile')),
+    cause         text NOT NULL CHECK (cause IN ('push', 'delete', 'request', 'upload', 'reconcile')),
     priority      smallint NOT NULL DEFAULT 0,  -- greater goes first
     state         text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'done', 'failed', 'canceled')),
     reason        text NOT NULL DEFAULT '',     -- error kind of the last attempt
@@ -200,7 +201,6 @@ CREATE TABLE sbom (
 -- A document that was uploaded in place of an image, as it came.
 CREATE TABLE sbom_upload (
     digest     text PRIMARY KEY,
-    format     text NOT NULL,
     document   bytea NOT NULL,                  -- zstd
     created_at timestamptz NOT NULL DEFAULT now()
 );

@@ -45,6 +45,7 @@ type Cause string
 // The causes of scans.
 const (
 	CausePush      Cause = "push"
+	CauseDelete    Cause = "delete" // somebody says it is gone; the registry is asked
 	CauseRequest   Cause = "request"
 	CauseUpload    Cause = "upload"
 	CauseReconcile Cause = "reconcile"
@@ -99,17 +100,20 @@ type Manifest struct {
 	ConfigDigest image.Digest
 	Layers       []Layer    // of an image
 	Children     []Manifest // of an index, in its order
+	// Excluded names the rule that leaves the manifest out; empty for one that
+	// is wanted.
+	Excluded string
 }
 
 // Runnable returns the images to catalogue: the manifest itself, or those
-// children of an index that are images.
+// children of an index that are images and not excluded.
 func (m Manifest) Runnable() []Manifest {
 	if m.Kind == image.KindImage || m.Kind == image.KindSBOM {
 		return []Manifest{m}
 	}
 	var out []Manifest
 	for _, c := range m.Children {
-		if c.Kind == image.KindImage {
+		if c.Kind == image.KindImage && c.Excluded == "" {
 			out = append(out, c)
 		}
 	}

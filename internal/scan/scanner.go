@@ -3,6 +3,7 @@ package scan
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -84,13 +85,16 @@ type Answer struct {
 	EndOfLife       time.Time // zero when unknown
 }
 
-// Store keeps what scans find. Every write is refused with kind Conflict when
+// Store keeps what scans find. Every write is refused with kind Canceled when
 // the job's lease is no longer the scan's own.
 type Store interface {
 	// SaveManifest records what the target resolved to: manifests, layers,
 	// presence in the repository, the tag's pointer. What is not an image is
 	// marked unsupported.
 	SaveManifest(ctx context.Context, job Job, m Manifest) error
+	// SaveGone records that the repository no longer has the target: the tag is
+	// dropped, or the digest with every tag that points to it.
+	SaveGone(ctx context.Context, job Job) error
 	// Known tells what is stored of a manifest.
 	Known(ctx context.Context, digest image.Digest, catalogVersion string) (Known, error)
 	// Reserve entitles the job to catalogue the manifest. It returns kind
@@ -145,16 +149,20 @@ type Result struct {
 func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
 	run := &run{Scanner: s, job: job}
 	root, err := run.resolve(ctx)
+	if errs.Is(err, errs.NotFound) {
+		return run.result, run.gone(ctx, err)
+	}
 	if err != nil {
 		return run.result, err
 	}
+	root = run.exclude(root)
 	if err := s.Store.SaveManifest(ctx, job, root); err != nil {
 		return run.result, err
 	}
 	var failed error
-	for _, m := range run.wanted(root) {
+	for _, m := range root.Runnable() {
 		if err := run.image(ctx, m); err != nil {
-			if errs.Is(err, errs.Conflict) || ctx.Err() != nil {
+			if endsScan(ctx, err) {
 				return run.result, err
 			}
 			slog.WarnContext(ctx, "image not answered", "digest", m.Digest, "platform", m.Platform.String(), "error", err)
@@ -168,6 +176,11 @@ func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
 		return run.result, err
 	}
 	return run.result, failed
+}
+
+// endsScan tells errors that are about the scan from those about one image.
+func endsScan(ctx context.Context, err error) bool {
+	return ctx.Err() != nil || errs.Is(err, errs.Conflict) || errs.Is(err, errs.Canceled)
 }
 
 // run is one scan under way.
@@ -191,6 +204,21 @@ func (r *run) resolve(ctx context.Context) (Manifest, error) {
 	return root, errs.Op("scan: resolve "+r.job.Ref.String(), err)
 }
 
+// gone records that the registry does not have the target (any more). For a
+// scan that was asked to find out it is the answer, else the reason it failed.
+func (r *run) gone(ctx context.Context, cause error) error {
+	if err := r.Store.SaveGone(ctx, r.job); err != nil {
+		return err
+	}
+	if err := r.Store.SaveFindings(ctx, r.job); err != nil {
+		return err
+	}
+	if r.job.Cause == CauseDelete {
+		return nil
+	}
+	return cause
+}
+
 // target is what to resolve. A tag is resolved anew even when the event named a
 // digest: the tag may have moved since. The digest of the event is asked for
 // only without a tag.
@@ -202,22 +230,19 @@ func (r *run) target() image.Reference {
 	return ref
 }
 
-// wanted are the images of the root that the configuration asks for.
-func (r *run) wanted(root Manifest) []Manifest {
-	images := root.Runnable()
-	if root.Kind != image.KindIndex || len(r.Limits.Platforms) == 0 {
-		return images
+// exclude marks the children of an index whose platform the configuration does
+// not ask for.
+func (r *run) exclude(root Manifest) Manifest {
+	if len(r.Limits.Platforms) == 0 {
+		return root
 	}
-	var out []Manifest
-	for _, m := range images {
-		for _, p := range r.Limits.Platforms {
-			if m.Platform.Matches(p) {
-				out = append(out, m)
-				break
-			}
+	for i, c := range root.Children {
+		wanted := slices.ContainsFunc(r.Limits.Platforms, c.Platform.Matches)
+		if c.Kind == image.KindImage && !wanted {
+			root.Children[i].Excluded = "platforms"
 		}
 	}
-	return out
+	return root
 }
 
 // image catalogues and judges one image, skipping what is known already.

@@ -1,0 +1,198 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
+)
+
+// leaseSeconds is how long a scan without a sign of life keeps its lease; it is
+// renewed every third of that.
+const leaseSeconds = 30
+
+// LeaseRenewal is how often a running scan has to renew its lease.
+const LeaseRenewal = leaseSeconds * time.Second / 3
+
+// ClaimScan takes the scan whose turn it is: greatest priority first, then the
+// repository with the fewest scans under way, then the one that waits longest.
+// It returns nil when none is due. A target that is being scanned waits, so two
+// answers about one tag never overtake each other.
+func (s *Store) ClaimScan(ctx context.Context) (*scan.Job, error) {
+	const claim = `
+		WITH busy AS (
+			SELECT repository_id, count(*) AS n FROM scan WHERE state = 'running' GROUP BY repository_id
+		), next AS (
+			SELECT s.id FROM scan s
+			  LEFT JOIN busy b USING (repository_id)
+			 WHERE s.state = 'queued' AND s.run_after <= now()
+			   AND NOT EXISTS (SELECT 1 FROM scan r WHERE r.state = 'running' AND r.repository_id = s.repository_id
+			                      AND r.tag = s.tag AND (s.tag <> '' OR r.digest = s.digest))
+			 ORDER BY s.priority DESC, COALESCE(b.n, 0), s.run_after, s.id
+			 LIMIT 1
+			   FOR UPDATE OF s SKIP LOCKED
+		)
+		UPDATE scan SET state = 'running', attempt = attempt + 1, lease_token = gen_random_uuid(),
+		       lease_until = now() + make_interval(secs => $1), started_at = now(), phases = '[]', pulled_bytes = 0
+		  FROM next, repository r, registry g
+		 WHERE scan.id = next.id AND r.id = scan.repository_id AND g.id = r.registry_id
+		RETURNING scan.id, scan.lease_token::text, scan.attempt, g.name, g.host, r.id, r.name, scan.tag, scan.digest, scan.cause`
+	var job scan.Job
+	var digest, cause string
+	err := s.pool.QueryRow(ctx, claim, leaseSeconds).Scan(&job.ID, &job.Lease, &job.Attempt, &job.Registry,
+		&job.Ref.Registry, &job.Repository, &job.Ref.Repository, &job.Ref.Tag, &digest, &cause)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, nil
+	}
+	job.Ref.Digest, job.Cause = image.Digest(digest), scan.Cause(cause)
+	return &job, wrap("claim scan", err)
+}
+
+// RenewLease prolongs the lease of a running scan and of the manifest it
+// catalogues. It returns kind Canceled when the lease is no longer the scan's.
+func (s *Store) RenewLease(ctx context.Context, job scan.Job) error {
+	const renewScan = `
+		UPDATE scan SET lease_until = now() + make_interval(secs => $3)
+		 WHERE id = $1 AND lease_token = $2 AND state = 'running'`
+	const renewManifest = `UPDATE manifest SET lease_until = now() + make_interval(secs => $2) WHERE lease_token = $1`
+	return s.inTx(ctx, "renew lease", func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, renewScan, job.ID, job.Lease, leaseSeconds)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return leaseLost(job)
+		}
+		_, err = tx.Exec(ctx, renewManifest, job.Lease, leaseSeconds)
+		return err
+	})
+}
+
+func leaseLost(job scan.Job) error {
+	return errs.New(errs.Canceled, "postgres: scan %d is no longer ours", job.ID)
+}
+
+// holdLease locks the scan's row against being given to somebody else until the
+// transaction ends.
+func holdLease(ctx context.Context, tx pgx.Tx, job scan.Job) error {
+	const query = `SELECT 1 FROM scan WHERE id = $1 AND lease_token = $2 AND state = 'running' FOR UPDATE`
+	var one int
+	err := tx.QueryRow(ctx, query, job.ID, job.Lease).Scan(&one)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return leaseLost(job)
+	}
+	return err
+}
+
+// FinishScan ends a scan: done for a nil cause, else failed (or canceled) with
+// the kind and words of the cause.
+func (s *Store) FinishScan(ctx context.Context, job scan.Job, result scan.Result, cause error) error {
+	const finish = `
+		UPDATE scan SET state = @state, reason = @reason, detail = @detail, phases = @phases, pulled_bytes = @pulled,
+		       manifest_id = COALESCE((SELECT id FROM manifest WHERE digest = @digest), manifest_id),
+		       lease_token = NULL, lease_until = NULL, finished_at = now()
+		 WHERE id = @id AND lease_token = @lease AND state = 'running'`
+	state := scan.StateDone
+	if cause != nil {
+		state = scan.StateFailed
+	}
+	return s.endAttempt(ctx, "finish scan", finish, job, result, cause, pgx.NamedArgs{"state": string(state)})
+}
+
+// RetryScan puts a scan back into the queue, due after the pause. counts says
+// whether the attempt counts against the limit. When the target was queued
+// anew meanwhile, that scan does the work and this one ends canceled.
+func (s *Store) RetryScan(ctx context.Context, job scan.Job, result scan.Result, cause error, pause time.Duration, counts bool) error {
+	const retry = `
+		UPDATE scan SET state = CASE WHEN again.waits THEN 'canceled' ELSE 'queued' END,
+		       reason = @reason, detail = @detail, phases = @phases, pulled_bytes = @pulled,
+		       attempt = attempt - CASE WHEN @counts THEN 0 ELSE 1 END,
+		       run_after = now() + make_interval(secs => @pause),
+		       finished_at = CASE WHEN again.waits THEN now() END,
+		       lease_token = NULL, lease_until = NULL
+		  FROM (SELECT EXISTS (SELECT 1 FROM scan o JOIN scan me ON me.id = @id
+		                        WHERE o.state = 'queued' AND o.repository_id = me.repository_id AND o.tag = me.tag
+		                          AND (me.tag <> '' OR o.digest = me.digest)) AS waits) again
+		 WHERE id = @id AND lease_token = @lease AND state = 'running' AND @digest::text IS NOT NULL`
+	return s.endAttempt(ctx, "retry scan", retry, job, result, cause, pgx.NamedArgs{"pause": pause.Seconds(), "counts": counts})
+}
+
+func (s *Store) endAttempt(ctx context.Context, op, query string, job scan.Job, result scan.Result, cause error, args pgx.NamedArgs) error {
+	phases, err := json.Marshal(append([]scan.Phase{}, result.Phases...))
+	if err != nil {
+		return errs.Wrap(errs.Internal, "postgres: encode phases", err)
+	}
+	args["id"], args["lease"], args["phases"], args["pulled"] = job.ID, job.Lease, phases, result.Pulled
+	args["reason"], args["detail"], args["digest"] = string(errs.KindOf(cause)), words(cause), string(result.Digest)
+	const release = `UPDATE manifest SET lease_token = NULL, lease_until = NULL WHERE lease_token = $1`
+	return s.inTx(ctx, op, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, release, job.Lease); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, query, args)
+		if err == nil && tag.RowsAffected() == 0 {
+			return leaseLost(job)
+		}
+		return err
+	})
+}
+
+// words renders an error for people, bounded.
+func words(err error) string {
+	if err == nil {
+		return ""
+	}
+	text := err.Error()
+	if hint := errs.Hint(err); hint != "" {
+		text += " (" + hint + ")"
+	}
+	const most = 2000
+	if len(text) > most {
+		text = text[:most] + "…"
+	}
+	return cleanText(text)
+}
+
+// SweepScans repairs what dead processes left behind: a running scan whose
+// lease ran out is queued again (failed when it was its last attempt), and
+// permits are added where more scans are due than permits wait.
+func (s *Store) SweepScans(ctx context.Context, maxAttempts int, enqueue Enqueue) (revived int, err error) {
+	const expired = `
+		WITH lost AS (
+			SELECT s.id, s.attempt >= $1 AS spent,
+			       EXISTS (SELECT 1 FROM scan o WHERE o.state = 'queued' AND o.repository_id = s.repository_id AND o.tag = s.tag
+			                  AND (s.tag <> '' OR o.digest = s.digest)) AS replaced
+			  FROM scan s WHERE s.state = 'running' AND s.lease_until < now()
+			   FOR UPDATE SKIP LOCKED
+		)
+		UPDATE scan SET state = CASE WHEN replaced THEN 'canceled' WHEN spent THEN 'failed' ELSE 'queued' END,
+		       reason = CASE WHEN spent AND NOT replaced THEN 'timeout' ELSE reason END,
+		       detail = CASE WHEN spent AND NOT replaced THEN 'the worker vanished in every attempt' ELSE detail END,
+		       finished_at = CASE WHEN spent OR replaced THEN now() END,
+		       run_after = now(), lease_token = NULL, lease_until = NULL
+		  FROM lost WHERE scan.id = lost.id`
+	const missing = `
+		SELECT least(1000, greatest(0,
+		       (SELECT count(*) FROM scan WHERE state = 'queued' AND run_after <= now() - interval '3 seconds')
+		     - (SELECT count(*) FROM river_job WHERE kind = 'scan_permit' AND state IN ('available', 'retryable', 'scheduled')
+		           AND scheduled_at <= now() + interval '3 seconds')))`
+	err = s.inTx(ctx, "sweep scans", func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, expired, maxAttempts)
+		if err != nil {
+			return err
+		}
+		revived = int(tag.RowsAffected())
+		var permits int
+		if err := tx.QueryRow(ctx, missing).Scan(&permits); err != nil {
+			return err
+		}
+		return enqueue(ctx, tx, permits)
+	})
+	return revived, err
+}
