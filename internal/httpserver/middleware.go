@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -26,13 +27,16 @@ func routeOf(route Route, r *http.Request) string {
 	if name := route(r); name != "" {
 		return name
 	}
-	return "unmatched"
+	return unmatched
 }
+
+// unmatched stands for the route of a request that no route took.
+const unmatched = "unmatched"
 
 // LogRequests writes one line per request when it ends: method, route, path,
 // status, bytes, time, and the error that WriteProblem answered with. Queries
-// and headers are never logged, for senders put secrets there; paths are cut at
-// 200 bytes. Answers of 500 and above are errors, health and metrics routes go
+// and headers are never logged, for senders put secrets there; see loggedPath
+// for paths. Answers of 500 and above are errors, health and metrics routes go
 // to debug.
 func LogRequests(logger *slog.Logger, route Route) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
@@ -43,9 +47,10 @@ func LogRequests(logger *slog.Logger, route Route) func(http.Handler) http.Handl
 			rec := record(w)
 			// Deferred, so that a panic on its way to the server has its line too.
 			defer func() {
+				name := routeOf(route, r)
 				attrs := []slog.Attr{
-					slog.String("method", shorten(r.Method, 20)), slog.String("route", routeOf(route, r)),
-					slog.String("path", shorten(r.URL.Path, 200)), slog.Int("status", rec.status()),
+					slog.String("method", shorten(r.Method, 20)), slog.String("route", name),
+					slog.String("path", loggedPath(name, r.URL.Path)), slog.Int("status", rec.status()),
 					slog.Int64("bytes", rec.bytes), slog.Duration("took", time.Since(start)), slog.String("remote", r.RemoteAddr),
 				}
 				if note.err != nil {
@@ -56,6 +61,24 @@ func LogRequests(logger *slog.Logger, route Route) func(http.Handler) http.Handl
 			next.ServeHTTP(rec, r)
 		})
 	}
+}
+
+// loggedPath returns what may be logged of a path, at most 200 bytes. Some
+// senders can only put their secret into the path: a route with a part named
+// {secret} is logged as its template, and of an unmatched path, which may be a
+// mistyped one of these, only the first part is.
+func loggedPath(route, path string) string {
+	switch {
+	case strings.Contains(route, "{secret"):
+		return route
+	case route == unmatched:
+		first, _, more := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		if more {
+			first += "/…"
+		}
+		path = "/" + first
+	}
+	return shorten(path, 200)
 }
 
 func requestLevel(r *http.Request, status int) slog.Level {

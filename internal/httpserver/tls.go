@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
@@ -11,10 +12,10 @@ import (
 
 // TLSFiles returns settings that serve the certificate and key in the given PEM
 // files and read them again when one of them changes, so that a renewed
-// certificate needs no restart. A renewal that cannot be read leaves the last
-// good certificate in use. The error is of kind Invalid.
-func TLSFiles(certFile, keyFile string) (*tls.Config, error) {
-	pair := &keyPair{certFile: certFile, keyFile: keyFile}
+// certificate needs no restart. A renewal that cannot be read is logged and
+// leaves the last good certificate in use. The error is of kind Invalid.
+func TLSFiles(certFile, keyFile string, logger *slog.Logger) (*tls.Config, error) {
+	pair := &keyPair{certFile: certFile, keyFile: keyFile, logger: logger}
 	if err := pair.load(pair.stamp()); err != nil {
 		return nil, errs.Wrap(errs.Invalid, "httpserver: read TLS certificate", err)
 	}
@@ -24,6 +25,7 @@ func TLSFiles(certFile, keyFile string) (*tls.Config, error) {
 // keyPair is a certificate that follows its files.
 type keyPair struct {
 	certFile, keyFile string
+	logger            *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
@@ -50,9 +52,13 @@ func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 
 func (k *keyPair) refresh() {
 	k.checked = time.Now()
-	if now := k.stamp(); now != k.loaded {
-		// A half-written renewal fails here and is tried again next time.
-		_ = k.load(now)
+	now := k.stamp()
+	if now == k.loaded {
+		return
+	}
+	// A half-written renewal fails here and is tried again next time.
+	if err := k.load(now); err != nil {
+		k.logger.Warn("tls certificate not renewed", "cert_file", k.certFile, "error", err)
 	}
 }
 
