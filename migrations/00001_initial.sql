@@ -260,6 +260,7 @@ CREATE TABLE vulnerability_rating (
     known_exploited  boolean NOT NULL DEFAULT false,
     kev              jsonb NOT NULL DEFAULT '[]',
     aliases          jsonb NOT NULL DEFAULT '[]',
+    content          bytea NOT NULL,            -- hash of all of the above
     opened_build     bigint NOT NULL REFERENCES vuln_build,
     closed_build     bigint REFERENCES vuln_build
 );
@@ -282,6 +283,7 @@ CREATE TABLE package_match (
     details          jsonb NOT NULL,            -- grype's matchDetails
     advisories       jsonb NOT NULL DEFAULT '[]',
     fix_available    jsonb NOT NULL DEFAULT '[]',
+    content          bytea NOT NULL,            -- hash of all of the above: equal means unchanged
     opened_build     bigint NOT NULL REFERENCES vuln_build,
     closed_build     bigint REFERENCES vuln_build
 );
@@ -429,5 +431,27 @@ LANGUAGE sql STABLE AS $$
       LEFT JOIN vulnerability_rating r ON r.vulnerability_id = u.id
            AND r.opened_build <= _build AND (r.closed_build IS NULL OR r.closed_build > _build)
      GROUP BY v.package_id, m.canonical
+$$;
+-- +goose StatementEnd
+
+-- The distinct inventories behind the live tags of a repository: those of the
+-- tagged images and of the images of tagged indexes.
+-- +goose StatementBegin
+CREATE FUNCTION repository_inventories(_repository bigint)
+RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
+    SELECT m.inventory_id FROM tag t JOIN manifest m ON m.id = t.manifest_id
+     WHERE t.repository_id = _repository AND m.inventory_id IS NOT NULL
+    UNION
+    SELECT c.inventory_id FROM tag t
+      JOIN manifest_child mc ON mc.parent_id = t.manifest_id
+      JOIN manifest c ON c.id = mc.child_id
+     WHERE t.repository_id = _repository AND c.inventory_id IS NOT NULL
+$$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE FUNCTION severity_name(_rank integer)
+RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT (ARRAY['unknown', 'negligible', 'low', 'medium', 'high', 'critical'])[_rank + 1]
 $$;
 -- +goose StatementEnd

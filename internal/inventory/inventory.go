@@ -139,3 +139,21 @@ type Inventory struct {
 	// Occurrences belong to the SBOM and not to the fingerprint.
 	Occurrences []Occurrence
 }
+
+// Matchable returns the indexes of the packages that are judged: those with a
+// member that is not excluded. They ascend.
+func (inv *Inventory) Matchable() []int {
+	wanted := make([]bool, len(inv.Packages))
+	for _, m := range inv.Members {
+		if m.Excluded == "" {
+			wanted[m.Package] = true
+		}
+	}
+	var out []int
+	for n, w := range wanted {
+		if w {
+			out = append(out, n)
+		}
+	}
+	return out
+}

@@ -331,13 +331,28 @@ func (r *run) judge(ctx context.Context, m Manifest, a *Answer) error {
 	}
 	defer func() { _ = session.Close() }()
 	a.Build = session.Build()
-	todo, err := r.Store.Unjudged(ctx, a.Build, a.Inventory.Fingerprints)
+	todo, err := r.unjudged(ctx, *a)
 	if err != nil {
 		return err
 	}
 	return r.phase("match", m.Platform.String(), func() (int64, error) {
 		return int64(len(todo)), JudgeInto(ctx, session, a, todo)
 	})
+}
+
+// unjudged returns the indexes of packages that are to be judged and were not by
+// this build.
+func (r *run) unjudged(ctx context.Context, a Answer) ([]int, error) {
+	matchable := a.Inventory.Matchable()
+	fingerprints := make([]inventory.Fingerprint, len(matchable))
+	for i, n := range matchable {
+		fingerprints[i] = a.Inventory.Fingerprints[n]
+	}
+	missing, err := r.Store.Unjudged(ctx, a.Build, fingerprints)
+	for i, n := range missing {
+		missing[i] = matchable[n]
+	}
+	return missing, err
 }
 
 // JudgeInto judges the packages at the given indexes of a.Inventory and fills in

@@ -1,0 +1,149 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/vuln"
+)
+
+// SwitchBuild makes the candidate the active build, unless packages appeared
+// that it has not judged: then it returns kind Conflict. Of the given records
+// the exploitability, which moves daily, is written with the switch. Summaries
+// and the repositories' findings follow, one by one.
+func (s *Store) SwitchBuild(ctx context.Context, build int64, records []vuln.Vulnerability) error {
+	const unjudged = `SELECT EXISTS (SELECT 1 FROM package WHERE judged_build < $1)`
+	const retire = `UPDATE vuln_build SET state = 'retired', retired_at = now() WHERE state = 'active'`
+	const activate = `UPDATE vuln_build SET state = 'active', activated_at = now() WHERE id = $1 AND state = 'candidate'`
+	return s.inTx(ctx, "switch build", func(tx pgx.Tx) error {
+		if err := lockBuilds(ctx, tx); err != nil {
+			return err
+		}
+		var missing bool
+		if err := tx.QueryRow(ctx, unjudged, build).Scan(&missing); err != nil {
+			return err
+		}
+		if missing {
+			return errs.New(errs.Conflict, "postgres: packages appeared that the candidate has not judged")
+		}
+		if _, err := tx.Exec(ctx, retire); err != nil {
+			return err
+		}
+		tag, err := tx.Exec(ctx, activate, build)
+		if err == nil && tag.RowsAffected() == 0 {
+			return errs.New(errs.Canceled, "postgres: build %d is no longer the candidate", build)
+		}
+		if err != nil {
+			return err
+		}
+		return saveExploitability(ctx, tx, records)
+	})
+}
+
+// saveExploitability writes EPSS and risk where they changed.
+func saveExploitability(ctx context.Context, tx pgx.Tx, records []vuln.Vulnerability) error {
+	const update = `
+		UPDATE vulnerability v SET epss = n.epss, epss_percentile = n.percentile, epss_date = n.day, risk = n.risk
+		  FROM unnest(@name::text[], @namespace::text[], @epss::float8[], @percentile::float8[], @day::date[], @risk::float8[])
+		       AS n(name, namespace, epss, percentile, day, risk)
+		 WHERE v.name = n.name AND v.namespace = n.namespace
+		   AND (v.epss, v.epss_percentile, v.epss_date, v.risk) IS DISTINCT FROM (n.epss, n.percentile, n.day, n.risk)`
+	var name, namespace []string
+	var epss, percentile []*float64
+	var day []*string
+	var risk []float64
+	for _, v := range records {
+		name, namespace, risk = append(name, v.ID), append(namespace, v.Namespace), append(risk, v.Risk)
+		if v.EPSS == nil {
+			epss, percentile, day = append(epss, nil), append(percentile, nil), append(day, nil)
+			continue
+		}
+		epss, percentile, day = append(epss, &v.EPSS.Score), append(percentile, &v.EPSS.Percentile), append(day, nonEmpty(v.EPSS.Date))
+	}
+	_, err := tx.Exec(ctx, update, pgx.NamedArgs{"name": name, "namespace": namespace, "epss": epss,
+		"percentile": percentile, "day": day, "risk": risk})
+	return err
+}
+
+// Unsettled is an inventory whose summary is not of the active build.
+type Unsettled struct {
+	ID        int64
+	Inventory inventory.Inventory // distro and one package of each type; enough for coverage
+}
+
+// UnsettledInventories returns up to limit of them.
+func (s *Store) UnsettledInventories(ctx context.Context, limit int) ([]Unsettled, error) {
+	const query = `
+		SELECT i.id, i.distro_input, ARRAY(
+		           SELECT DISTINCT p.type FROM inventory_package ip JOIN package p ON p.id = ip.package_id
+		            WHERE ip.inventory_id = i.id AND ip.excluded = '' ORDER BY p.type)
+		  FROM inventory_summary s JOIN inventory i ON i.id = s.inventory_id
+		 WHERE s.build_id <> (SELECT id FROM vuln_build WHERE state = 'active')
+		 ORDER BY i.id LIMIT $1`
+	rows, err := s.pool.Query(ctx, query, limit)
+	if err != nil {
+		return nil, wrap("list unsettled inventories", err)
+	}
+	var out []Unsettled
+	var id int64
+	var distro []byte
+	var types []string
+	_, err = pgx.ForEachRow(rows, []any{&id, &distro, &types}, func() error {
+		u := Unsettled{ID: id}
+		if len(distro) > 0 {
+			if err := json.Unmarshal(distro, &u.Inventory.Distro); err != nil {
+				return errs.Wrap(errs.Malformed, "postgres: decode distro", err)
+			}
+		}
+		for n, t := range types {
+			u.Inventory.Packages = append(u.Inventory.Packages, inventory.Package{Type: t, Distro: u.Inventory.Distro})
+			u.Inventory.Members = append(u.Inventory.Members, inventory.Member{Package: n})
+		}
+		out = append(out, u)
+		return nil
+	})
+	return out, wrap("list unsettled inventories", err)
+}
+
+// SettleInventory counts an inventory's findings under the active build. It
+// returns kind Conflict when that is not the given one.
+func (s *Store) SettleInventory(ctx context.Context, id int64, build vuln.Build, noData []string, endOfLife time.Time) error {
+	return s.inTx(ctx, "settle inventory", func(tx pgx.Tx) error {
+		active, err := holdActiveBuild(ctx, tx, build)
+		if err != nil {
+			return err
+		}
+		return saveSummary(ctx, tx, id, active, noData, endOfLife)
+	})
+}
+
+// SettleRepositories compares every repository with what it had before the
+// active build came, one transaction each, and returns how many were looked at.
+func (s *Store) SettleRepositories(ctx context.Context) (int, error) {
+	const query = `
+		SELECT r.id FROM repository r
+		 WHERE r.compared <> '' AND r.compared NOT LIKE (SELECT id FROM vuln_build WHERE state = 'active')::text || '/%'
+		 ORDER BY r.id`
+	rows, err := s.pool.Query(ctx, query)
+	if err != nil {
+		return 0, wrap("list repositories to settle", err)
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return 0, wrap("list repositories to settle", err)
+	}
+	for i, id := range ids {
+		err := s.inTx(ctx, "settle repository", func(tx pgx.Tx) error {
+			return compareRepository(ctx, tx, id, "build", nil)
+		})
+		if err != nil {
+			return i, err
+		}
+	}
+	return len(ids), nil
+}

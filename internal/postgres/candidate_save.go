@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
+	"github.com/tidewaiter/tidewaiter/internal/vuln"
+)
+
+// Stored is a package as it is judged again.
+type Stored struct {
+	ID      int64
+	Package inventory.Package
+}
+
+// PackagesToJudge returns up to limit packages that were judged before, but not
+// by the build, in the order of their ids, after the given one.
+func (s *Store) PackagesToJudge(ctx context.Context, build, after int64, limit int) ([]Stored, error) {
+	const query = `
+		SELECT id, input FROM package WHERE judged_build < $1 AND id > $2 ORDER BY id LIMIT $3`
+	rows, err := s.pool.Query(ctx, query, build, after, limit)
+	if err != nil {
+		return nil, wrap("list packages to judge", err)
+	}
+	var out []Stored
+	var p Stored
+	var input []byte
+	_, err = pgx.ForEachRow(rows, []any{&p.ID, &input}, func() error {
+		p.Package = inventory.Package{}
+		if err := unpackJSON(input, &p.Package); err != nil {
+			return err
+		}
+		out = append(out, p)
+		return nil
+	})
+	return out, wrap("list packages to judge", err)
+}
+
+// SaveCandidate writes what a candidate build says of packages: rows that differ
+// from the open ones are opened by it and theirs closed by it; equal ones stay
+// as they are.
+func (s *Store) SaveCandidate(ctx context.Context, build int64, packages []Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error {
+	return s.inTx(ctx, "save candidate", func(tx pgx.Tx) error {
+		// Shared, so that a switch waits for it and a discard cannot overtake it.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared(`+lockKey("build")+`)`); err != nil {
+			return err
+		}
+		return saveCandidate(ctx, tx, build, packages, judgements, vulnerabilities)
+	})
+}
+
+func saveCandidate(ctx context.Context, tx pgx.Tx, build int64, packages []Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error {
+	const exists = `SELECT 1 FROM vuln_build WHERE id = $1 AND state = 'candidate'`
+	var one int
+	if err := tx.QueryRow(ctx, exists, build).Scan(&one); err != nil {
+		return errs.Wrap(errs.Canceled, "postgres: build is no longer the candidate", err)
+	}
+	answer := scan.Answer{Vulnerabilities: vulnerabilities, Judged: map[int]inventory.Judgement{}}
+	ids := make([]int64, len(packages))
+	for i, p := range packages {
+		ids[i], answer.Judged[i] = p.ID, judgements[i]
+	}
+	if err := closeRatings(ctx, tx, build, vulnerabilities); err != nil {
+		return err
+	}
+	if err := closeMatches(ctx, tx, build, ids, judgements); err != nil {
+		return err
+	}
+	if err := closeIgnores(ctx, tx, build, ids, judgements); err != nil {
+		return err
+	}
+	return saveJudgements(ctx, tx, build, answer, ids)
+}
+
+// closeRatings closes the open ratings that the candidate sees otherwise.
+func closeRatings(ctx context.Context, tx pgx.Tx, build int64, vulnerabilities []vuln.Vulnerability) error {
+	const closing = `
+		UPDATE vulnerability_rating r SET closed_build = @build
+		  FROM vulnerability v JOIN unnest(@name::text[], @namespace::text[], @content::bytea[]) AS n(name, namespace, content)
+		       ON n.name = v.name AND n.namespace = v.namespace
+		 WHERE r.vulnerability_id = v.id AND r.closed_build IS NULL AND r.opened_build < @build AND r.content <> n.content`
+	var name, namespace []string
+	var content [][]byte
+	for _, v := range vulnerabilities {
+		name, namespace, content = append(name, v.ID), append(namespace, v.Namespace), append(content, ratingContent(v))
+	}
+	_, err := tx.Exec(ctx, closing, pgx.NamedArgs{"build": build, "name": name, "namespace": namespace, "content": content})
+	return err
+}
+
+// closeMatches closes the open matches of packages that the candidate does not
+// confirm word for word; saveJudgements then opens what is new.
+func closeMatches(ctx context.Context, tx pgx.Tx, build int64, ids []int64, judgements []inventory.Judgement) error {
+	const closing = `
+		UPDATE package_match m SET closed_build = @build
+		  FROM vulnerability v
+		 WHERE m.package_id = ANY (@ids) AND m.closed_build IS NULL AND m.opened_build < @build AND v.id = m.vulnerability_id
+		   AND NOT EXISTS (SELECT 1 FROM unnest(@package::bigint[], @name::text[], @namespace::text[], @content::bytea[])
+		                       AS n(package_id, name, namespace, content)
+		                    WHERE n.package_id = m.package_id AND n.name = v.name AND n.namespace = v.namespace AND n.content = m.content)`
+	var owner []int64
+	var name, namespace []string
+	var content [][]byte
+	for i, j := range judgements {
+		for _, m := range j.Matches {
+			owner, name, namespace = append(owner, ids[i]), append(name, m.ID), append(namespace, m.Namespace)
+			content = append(content, contentOf(m))
+		}
+	}
+	_, err := tx.Exec(ctx, closing, pgx.NamedArgs{"build": build, "ids": ids, "package": owner, "name": name,
+		"namespace": namespace, "content": content})
+	return err
+}
+
+// closeIgnores does the same for what packages suppress on others.
+func closeIgnores(ctx context.Context, tx pgx.Tx, build int64, ids []int64, judgements []inventory.Judgement) error {
+	const closing = `
+		UPDATE package_ignore i SET closed_build = @build
+		 WHERE i.package_id = ANY (@ids) AND i.closed_build IS NULL AND i.opened_build < @build
+		   AND NOT EXISTS (SELECT 1 FROM unnest(@package::bigint[], @name::text[], @kind::text[], @reason::text[])
+		                       AS n(package_id, name, kind, reason)
+		                    WHERE n.package_id = i.package_id AND n.name = i.vulnerability AND n.kind = i.kind AND n.reason = i.reason)`
+	var owner []int64
+	var name, kind, reason []string
+	for i, j := range judgements {
+		for _, g := range j.Ignores {
+			owner, name = append(owner, ids[i]), append(name, g.Vulnerability)
+			kind, reason = append(kind, string(g.Kind)), append(reason, g.Reason)
+		}
+	}
+	_, err := tx.Exec(ctx, closing, pgx.NamedArgs{"build": build, "ids": ids, "package": owner, "name": name, "kind": kind, "reason": reason})
+	return err
+}
