@@ -73,7 +73,7 @@ func arguments(dir string, port int, durable bool) []string {
 	}
 	return append(args,
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
-		"-c", "autovacuum=off", "-c", "max_wal_size=4GB", "-c", "checkpoint_timeout=1h")
+		"-c", "autovacuum=off", "-c", "max_wal_size=256MB", "-c", "checkpoint_timeout=1h")
 }
 
 // process is the running server.

@@ -14,7 +14,7 @@ import (
 
 // startPrivate starts a server in a directory of its own and returns its URL.
 func startPrivate(ctx context.Context) (string, error) {
-	dir, err := os.MkdirTemp("", "tidewaiter-pgtest-")
+	dir, err := os.MkdirTemp(fastDir(), "tidewaiter-pgtest-")
 	if err != nil {
 		return "", errs.Op("temporary directory", err)
 	}
