@@ -9,6 +9,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
@@ -70,14 +71,8 @@ func saveExploitability(ctx context.Context, tx pgx.Tx, records []vuln.Vulnerabi
 	return err
 }
 
-// Unsettled is an inventory whose summary is not of the active build.
-type Unsettled struct {
-	ID        int64
-	Inventory inventory.Inventory // distro and one package of each type; enough for coverage
-}
-
 // UnsettledInventories returns up to limit of them.
-func (s *Store) UnsettledInventories(ctx context.Context, limit int) ([]Unsettled, error) {
+func (s *Store) UnsettledInventories(ctx context.Context, limit int) ([]scan.Unsettled, error) {
 	const query = `
 		SELECT i.id, i.distro_input, ARRAY(
 		           SELECT DISTINCT p.type FROM inventory_package ip JOIN package p ON p.id = ip.package_id
@@ -89,12 +84,12 @@ func (s *Store) UnsettledInventories(ctx context.Context, limit int) ([]Unsettle
 	if err != nil {
 		return nil, wrap("list unsettled inventories", err)
 	}
-	var out []Unsettled
+	var out []scan.Unsettled
 	var id int64
 	var distro []byte
 	var types []string
 	_, err = pgx.ForEachRow(rows, []any{&id, &distro, &types}, func() error {
-		u := Unsettled{ID: id}
+		u := scan.Unsettled{ID: id}
 		if len(distro) > 0 {
 			if err := json.Unmarshal(distro, &u.Inventory.Distro); err != nil {
 				return errs.Wrap(errs.Malformed, "postgres: decode distro", err)

@@ -11,23 +11,17 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
-// Stored is a package as it is judged again.
-type Stored struct {
-	ID      int64
-	Package inventory.Package
-}
-
 // PackagesToJudge returns up to limit packages that were judged before, but not
 // by the build, in the order of their ids, after the given one.
-func (s *Store) PackagesToJudge(ctx context.Context, build, after int64, limit int) ([]Stored, error) {
+func (s *Store) PackagesToJudge(ctx context.Context, build, after int64, limit int) ([]scan.Stored, error) {
 	const query = `
 		SELECT id, input FROM package WHERE judged_build < $1 AND id > $2 ORDER BY id LIMIT $3`
 	rows, err := s.pool.Query(ctx, query, build, after, limit)
 	if err != nil {
 		return nil, wrap("list packages to judge", err)
 	}
-	var out []Stored
-	var p Stored
+	var out []scan.Stored
+	var p scan.Stored
 	var input []byte
 	_, err = pgx.ForEachRow(rows, []any{&p.ID, &input}, func() error {
 		p.Package = inventory.Package{}
@@ -43,7 +37,7 @@ func (s *Store) PackagesToJudge(ctx context.Context, build, after int64, limit i
 // SaveCandidate writes what a candidate build says of packages: rows that differ
 // from the open ones are opened by it and theirs closed by it; equal ones stay
 // as they are.
-func (s *Store) SaveCandidate(ctx context.Context, build int64, packages []Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error {
+func (s *Store) SaveCandidate(ctx context.Context, build int64, packages []scan.Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error {
 	return s.inTx(ctx, "save candidate", func(tx pgx.Tx) error {
 		// Shared, so that a switch waits for it and a discard cannot overtake it.
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared(`+lockKey("build")+`)`); err != nil {
@@ -53,7 +47,7 @@ func (s *Store) SaveCandidate(ctx context.Context, build int64, packages []Store
 	})
 }
 
-func saveCandidate(ctx context.Context, tx pgx.Tx, build int64, packages []Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error {
+func saveCandidate(ctx context.Context, tx pgx.Tx, build int64, packages []scan.Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error {
 	const exists = `SELECT 1 FROM vuln_build WHERE id = $1 AND state = 'candidate'`
 	var one int
 	if err := tx.QueryRow(ctx, exists, build).Scan(&one); err != nil {

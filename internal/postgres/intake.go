@@ -31,7 +31,7 @@ type Accepted struct {
 
 // Enqueue gives n workers a permit to take a scan, in the transaction that
 // queued it.
-type Enqueue func(ctx context.Context, tx pgx.Tx, n int) error
+type Enqueue = func(ctx context.Context, tx pgx.Tx, n int) error
 
 // SyncRegistries makes sure that each configured registry has a row; hosts is
 // by registry name. Registries that are no longer configured keep theirs.

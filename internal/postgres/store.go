@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
 
 // Store reads and writes the database. It is safe for concurrent use.
@@ -140,3 +141,8 @@ func isUnique(err error, index string) bool {
 
 // lockKey renders the key for an advisory lock of our own.
 func lockKey(name string) string { return fmt.Sprintf("hashtextextended('tidewaiter/%s', 0)", name) }
+
+var (
+	_ scan.Store  = (*Store)(nil)
+	_ scan.Builds = (*Store)(nil)
+)

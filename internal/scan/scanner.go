@@ -367,18 +367,10 @@ func JudgeInto(ctx context.Context, session Session, a *Answer, todo []int) erro
 		return err
 	}
 	a.Judged = make(map[int]inventory.Judgement, len(todo))
-	var refs []vuln.Ref
-	seen := map[vuln.Ref]bool{}
 	for i, j := range judgements {
 		a.Judged[todo[i]] = j
-		for _, m := range j.Matches {
-			if !seen[m.Ref] {
-				seen[m.Ref] = true
-				refs = append(refs, m.Ref)
-			}
-		}
 	}
-	if a.Vulnerabilities, err = session.Vulnerabilities(ctx, refs); err != nil {
+	if a.Vulnerabilities, err = session.Vulnerabilities(ctx, refsOf(judgements)); err != nil {
 		return err
 	}
 	a.NoData, a.EndOfLife, err = session.Coverage(ctx, a.Inventory)

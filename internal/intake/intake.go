@@ -1,0 +1,76 @@
+// Package intake makes what comes in durable: webhook events, requests for
+// scans and uploaded SBOMs each become rows and permits in one transaction.
+//
+// It is responsible for joining the receiver's words to the store's and the
+// queue's. It must not parse what senders send, and must not scan.
+package intake
+
+import (
+	"context"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/postgres"
+	"github.com/tidewaiter/tidewaiter/internal/webhook"
+)
+
+// Uploads is the name of the registry that holds uploaded SBOMs.
+const Uploads = "sboms"
+
+// Intake accepts work.
+type Intake struct {
+	store   *postgres.Store
+	enqueue postgres.Enqueue
+	names   func(host string) (registry string, ok bool)
+}
+
+// New returns an intake on a store. names finds the configured registry of a
+// host or alias.
+func New(store *postgres.Store, enqueue postgres.Enqueue, names func(host string) (string, bool)) *Intake {
+	return &Intake{store: store, enqueue: enqueue, names: names}
+}
+
+// Accept records the events of one webhook request. Once it returns nil they
+// survive anything but the loss of the database.
+func (i *Intake) Accept(ctx context.Context, registry string, items []webhook.Item) error {
+	deliveries := make([]postgres.Delivery, len(items))
+	for n, item := range items {
+		deliveries[n] = postgres.Delivery{
+			DedupeKey:  item.DedupeKey,
+			Ignored:    item.Ignored,
+			Action:     string(item.Event.Action),
+			Repository: item.Event.Repository,
+			Tag:        item.Event.Tag,
+			Digest:     item.Event.Digest,
+			Actor:      item.Event.Actor,
+			EventID:    item.Event.EventID,
+			OccurredAt: item.Event.OccurredAt,
+		}
+	}
+	_, err := i.store.Accept(ctx, registry, deliveries, i.enqueue)
+	return errs.Op("intake: accept deliveries of "+registry, err)
+}
+
+// RequestScan queues a scan that a caller waits for. The error is of kind
+// Invalid when the reference's host is no configured registry.
+func (i *Intake) RequestScan(ctx context.Context, ref image.Reference) (int64, error) {
+	registry, ok := i.names(ref.Registry)
+	if !ok {
+		return 0, errs.New(errs.Invalid, "intake: no registry is configured for host %q", ref.Registry).
+			WithHint("add it to registries in the configuration, or its other name to aliases")
+	}
+	id, err := i.store.RequestScan(ctx, registry, ref, i.enqueue)
+	return id, errs.Op("intake: request scan of "+ref.String(), err)
+}
+
+// Upload keeps an SBOM under repository:tag of the registry of uploads and
+// queues its judgement.
+func (i *Intake) Upload(ctx context.Context, repository, tag string, document []byte) (int64, image.Digest, error) {
+	ref, err := image.ParseReference(Uploads + ".invalid/" + repository + ":" + tag)
+	if err != nil {
+		return 0, "", errs.New(errs.Invalid, "intake: %.200q:%.100q is not a repository and tag", repository, tag)
+	}
+	digest := image.DigestOf(document)
+	id, err := i.store.SaveUpload(ctx, Uploads, ref.Repository, ref.Tag, digest, document, i.enqueue)
+	return id, digest, errs.Op("intake: keep SBOM "+ref.Repository+":"+ref.Tag, err)
+}

@@ -1,0 +1,207 @@
+// Package queue hands scans to workers through River on the same Postgres.
+//
+// It is responsible for how many scans run at once, for their leases and
+// deadlines, and for what happens after one failed. Which scan is next is
+// decided in the scan table: a River job is only a permit to take it. It must
+// not know what a scan does.
+package queue
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
+)
+
+// Scans is the scan table.
+type Scans interface {
+	// ClaimScan takes the scan whose turn it is, nil when none is due.
+	ClaimScan(ctx context.Context) (*scan.Job, error)
+	RenewLease(ctx context.Context, job scan.Job) error
+	FinishScan(ctx context.Context, job scan.Job, result scan.Result, cause error) error
+	RetryScan(ctx context.Context, job scan.Job, result scan.Result, cause error, pause time.Duration, counts bool) error
+	// SweepScans queues the scans of dead workers again and lets enqueue add
+	// the permits that are missing.
+	SweepScans(ctx context.Context, maxAttempts int, enqueue func(ctx context.Context, tx pgx.Tx, n int) error) (revived int, err error)
+}
+
+// Options set up a Queue.
+type Options struct {
+	// Pool is the database; required.
+	Pool *pgxpool.Pool
+	// Scans and Run are required when Workers is positive.
+	Scans Scans
+	Run   func(ctx context.Context, job scan.Job) (scan.Result, error)
+	// Workers is how many scans run at once; zero only inserts.
+	Workers int
+	// ScanTimeout is the deadline of one attempt; default 30 minutes.
+	ScanTimeout time.Duration
+	// Grace is how long running scans may go on after Stop; default 30 seconds.
+	Grace time.Duration
+	// MaxAttempts is how often a scan is tried; default 6.
+	MaxAttempts int
+	// LeaseRenewal is how often a running scan shows a sign of life; default 10
+	// seconds.
+	LeaseRenewal time.Duration
+	Logger       *slog.Logger
+	// Metrics may be nil.
+	Metrics *Metrics
+}
+
+// Queue inserts permits and, with workers, runs scans.
+type Queue struct {
+	options Options
+	client  *river.Client[pgx.Tx]
+	sweeper context.CancelFunc
+	swept   chan struct{}
+}
+
+// New returns a queue that is not started; it can already insert.
+func New(o Options) (*Queue, error) {
+	o = o.withDefaults()
+	config := &river.Config{
+		Logger:                      slog.New(quiet{o.Logger.Handler()}),
+		JobTimeout:                  -1, // a scan has its own deadline
+		MaxAttempts:                 o.MaxAttempts,
+		CompletedJobRetentionPeriod: time.Hour,
+		RescueStuckJobsAfter:        time.Hour, // a permit; the scan itself is revived by its lease
+		FetchPollInterval:           500 * time.Millisecond,
+	}
+	if o.Workers > 0 {
+		workers := river.NewWorkers()
+		river.AddWorker(workers, &permitWorker{options: o})
+		config.Workers = workers
+		config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.Workers}}
+	}
+	client, err := river.NewClient(riverpgxv5.New(o.Pool), config)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, "queue: set up", err)
+	}
+	return &Queue{options: o, client: client}, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.ScanTimeout == 0 {
+		o.ScanTimeout = 30 * time.Minute
+	}
+	if o.Grace == 0 {
+		o.Grace = 30 * time.Second
+	}
+	if o.MaxAttempts == 0 {
+		o.MaxAttempts = 6
+	}
+	if o.LeaseRenewal == 0 {
+		o.LeaseRenewal = 10 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// permit entitles a worker to take the scan whose turn it is. Its kind is
+// stored; it never changes.
+type permit struct{}
+
+// Kind names the job to River.
+func (permit) Kind() string { return "scan_permit" }
+
+// Enqueue inserts n permits in a transaction of the caller.
+func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, n int) error {
+	if n <= 0 {
+		return nil
+	}
+	params := make([]river.InsertManyParams, n)
+	for i := range params {
+		params[i] = river.InsertManyParams{Args: permit{}}
+	}
+	_, err := q.client.InsertManyFastTx(ctx, tx, params)
+	return err
+}
+
+// Start runs the workers until Stop.
+func (q *Queue) Start(ctx context.Context) error {
+	if q.options.Workers == 0 {
+		return nil
+	}
+	// The workers outlive the signal that ends ctx; Stop ends them.
+	background := context.WithoutCancel(ctx)
+	if err := q.client.Start(background); err != nil {
+		return errs.Wrap(errs.Unavailable, "queue: start", err)
+	}
+	background, q.sweeper = context.WithCancel(background)
+	q.swept = make(chan struct{})
+	go q.sweep(background)
+	return nil
+}
+
+// Stop takes no more scans, lets running ones finish within the grace period,
+// then cancels them: they go back to the queue.
+func (q *Queue) Stop(ctx context.Context) error {
+	if q.options.Workers == 0 || q.sweeper == nil {
+		return nil
+	}
+	q.sweeper()
+	<-q.swept
+	ctx = context.WithoutCancel(ctx)
+	soft, cancel := context.WithTimeout(ctx, q.options.Grace)
+	defer cancel()
+	if err := q.client.Stop(soft); err == nil {
+		return nil
+	}
+	const handBack = 15 * time.Second
+	hard, cancel := context.WithTimeout(ctx, handBack)
+	defer cancel()
+	return errs.Wrap(errs.Timeout, "queue: stop", q.client.StopAndCancel(hard))
+}
+
+// sweep repairs, every few seconds, what dead processes left behind.
+func (q *Queue) sweep(ctx context.Context) {
+	defer close(q.swept)
+	const every = 5 * time.Second
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		q.sweepOnce(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (q *Queue) sweepOnce(ctx context.Context) {
+	const deadline = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	revived, err := q.options.Scans.SweepScans(ctx, q.options.MaxAttempts, q.Enqueue)
+	switch {
+	case err != nil && !errors.Is(err, context.Canceled):
+		q.options.Logger.WarnContext(ctx, "scans not swept", "error", err)
+	case revived > 0:
+		q.options.Logger.InfoContext(ctx, "scans of vanished workers revived", "scans", revived)
+	}
+}
+
+// quiet keeps River's own chatter out of the log below warnings.
+type quiet struct{ slog.Handler }
+
+// Enabled reports only warnings and worse.
+func (h quiet) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs keeps the filter.
+func (h quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{h.Handler.WithAttrs(attrs)} }
+
+// WithGroup keeps the filter.
+func (h quiet) WithGroup(name string) slog.Handler { return quiet{h.Handler.WithGroup(name)} }

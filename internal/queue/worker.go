@@ -1,0 +1,155 @@
+package queue
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
+)
+
+// permitWorker turns a permit into one run of the scan whose turn it is.
+type permitWorker struct {
+	river.WorkerDefaults[permit]
+	options Options
+}
+
+// Work claims a scan, runs it and records how it went. A scan that is to be
+// tried again keeps the permit: it snoozes until then.
+func (w *permitWorker) Work(ctx context.Context, _ *river.Job[permit]) error {
+	job, err := w.options.Scans.ClaimScan(ctx)
+	if err != nil || job == nil {
+		return err
+	}
+	result, cause := w.run(ctx, *job)
+	// The outcome is written even when the run was canceled to stop.
+	const deadline = 10 * time.Second
+	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	d := decide(*job, cause, w.options.MaxAttempts)
+	w.options.Metrics.observe(result, d, cause)
+	if err := w.settle(settle, *job, result, cause, d); err != nil {
+		// The lease runs out and the scan is revived: nothing is lost.
+		w.options.Logger.WarnContext(ctx, "outcome of scan not recorded", "scan", job.ID, "error", err)
+		return nil
+	}
+	w.log(ctx, *job, result, cause, d)
+	if d.again {
+		return river.JobSnooze(d.pause)
+	}
+	return nil
+}
+
+// run executes the scan under its deadline with the lease kept alive. A lost
+// lease cancels it: somebody else does the work.
+func (w *permitWorker) run(ctx context.Context, job scan.Job) (result scan.Result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, w.options.ScanTimeout)
+	defer cancel()
+	ctx, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	beating := make(chan struct{})
+	go func() {
+		defer close(beating)
+		w.heartbeat(ctx, job, lost)
+	}()
+	defer func() { lost(nil); <-beating }()
+	defer func() {
+		if r := recover(); r != nil {
+			w.options.Logger.ErrorContext(ctx, "scan panicked", "scan", job.ID, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = errs.New(errs.Internal, "queue: scan %d panicked: %v", job.ID, r)
+		}
+	}()
+	result, err = w.options.Run(ctx, job)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = errs.Wrap(errs.KindOf(cause), "queue: scan was stopped", err)
+	}
+	return result, err
+}
+
+func (w *permitWorker) heartbeat(ctx context.Context, job scan.Job, lost context.CancelCauseFunc) {
+	ticker := time.NewTicker(w.options.LeaseRenewal)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			err := w.options.Scans.RenewLease(ctx, job)
+			if errs.Is(err, errs.Canceled) && ctx.Err() == nil {
+				lost(err)
+				return
+			}
+		}
+	}
+}
+
+func (w *permitWorker) settle(ctx context.Context, job scan.Job, result scan.Result, cause error, d decision) error {
+	if d.again {
+		return w.options.Scans.RetryScan(ctx, job, result, cause, d.pause, d.counts)
+	}
+	return w.options.Scans.FinishScan(ctx, job, result, cause)
+}
+
+func (w *permitWorker) log(ctx context.Context, job scan.Job, result scan.Result, cause error, d decision) {
+	attrs := []any{"scan", job.ID, "image", job.Ref.String(), "digest", result.Digest, "attempt", job.Attempt, "outcome", d.String()}
+	for _, p := range result.Phases {
+		attrs = append(attrs, p.Name+"_ms", p.Duration.Milliseconds())
+	}
+	if cause != nil {
+		w.options.Logger.WarnContext(ctx, "scan did not finish", append(attrs, "kind", errs.KindOf(cause), "error", cause)...)
+		return
+	}
+	w.options.Logger.InfoContext(ctx, "scan finished", attrs...)
+}
+
+// decision is what happens to a scan after an attempt.
+type decision struct {
+	again  bool
+	pause  time.Duration
+	counts bool // against the attempts a scan has
+}
+
+// String names the outcome for logs and metrics.
+func (d decision) String() string {
+	if d.again {
+		return "retry"
+	}
+	return "end"
+}
+
+// decide is the one place that says whether a scan is tried again, from the
+// kind of its error: waiting for another scan or for a stopping process does
+// not count; what the table calls Retry does, with a pause that grows from 5
+// seconds to 10 minutes or that the other side asked for.
+func decide(job scan.Job, cause error, maxAttempts int) decision {
+	kind := errs.KindOf(cause)
+	switch {
+	case cause == nil:
+		return decision{}
+	case kind == errs.Conflict:
+		return decision{again: true, pause: time.Second}
+	case kind == errs.Canceled:
+		return decision{again: true}
+	case kind.Meaning().Outcome == errs.Cancel, job.Attempt >= maxAttempts:
+		return decision{}
+	}
+	return decision{again: true, pause: backoff(job.Attempt, errs.RetryAfter(cause)), counts: true}
+}
+
+// backoff is 5 s, 15 s, 45 s, … up to 10 minutes, a tenth of it at random so
+// that many scans of one registry do not come back together. A longer wish of
+// the other side wins, up to an hour.
+func backoff(attempt int, wish time.Duration) time.Duration {
+	const first, most, longest = 5 * time.Second, 10 * time.Minute, time.Hour
+	pause := first
+	for i := 1; i < attempt && pause < most; i++ {
+		pause *= 3
+	}
+	pause = max(min(pause, most), min(wish, longest))
+	return pause + rand.N(pause/10+1)
+}

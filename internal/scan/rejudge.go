@@ -1,0 +1,174 @@
+package scan
+
+import (
+	"context"
+	"time"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/vuln"
+)
+
+// Stored is a package as it is judged again.
+type Stored struct {
+	ID      int64
+	Package inventory.Package
+}
+
+// Unsettled is an inventory whose counts are not those of the active build.
+type Unsettled struct {
+	ID int64
+	// Inventory has the distro and one package of each type: what Coverage
+	// reads.
+	Inventory inventory.Inventory
+}
+
+// Builds is what judging everything again needs of the store.
+type Builds interface {
+	// BeginBuild registers a build: the very first is active at once, a later
+	// one becomes the candidate.
+	BeginBuild(ctx context.Context, b vuln.Build) (id int64, active bool, err error)
+	// PackagesToJudge returns up to limit packages the build has not judged,
+	// with ids after the given one.
+	PackagesToJudge(ctx context.Context, build, after int64, limit int) ([]Stored, error)
+	// SaveCandidate writes what differs from the open rows.
+	SaveCandidate(ctx context.Context, build int64, packages []Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error
+	// SwitchBuild makes the candidate active; kind Conflict while packages are
+	// missing.
+	SwitchBuild(ctx context.Context, build int64, records []vuln.Vulnerability) error
+	// UnsettledInventories returns up to limit inventories to count again.
+	UnsettledInventories(ctx context.Context, limit int) ([]Unsettled, error)
+	SettleInventory(ctx context.Context, id int64, build vuln.Build, noData []string, endOfLife time.Time) error
+	// SettleRepositories compares every repository with what it had before.
+	SettleRepositories(ctx context.Context) (int, error)
+}
+
+// Rejudger brings all stored packages to another database build, without
+// pulling anything.
+type Rejudger struct {
+	Store Builds
+	// Activated is called between the switch and the counting, so that new
+	// scans judge with the new build; nil for nothing.
+	Activated func(ctx context.Context) error
+}
+
+// Rejudged tells what a Rejudge did.
+type Rejudged struct {
+	Packages     int
+	Repositories int
+	Switched     bool
+}
+
+// Rejudge judges every package with the session's build, makes that build the
+// active one, and brings counts and events up to date. Answers come from the
+// build before until the switch. It resumes where it stopped.
+func (r *Rejudger) Rejudge(ctx context.Context, session Session) (done Rejudged, err error) {
+	id, active, err := r.Store.BeginBuild(ctx, session.Build())
+	if err != nil {
+		return done, err
+	}
+	if !active {
+		records := map[vuln.Ref]vuln.Vulnerability{}
+		if done.Packages, err = r.judgeAll(ctx, session, id, records); err != nil {
+			return done, err
+		}
+		done.Switched = true
+	}
+	if r.Activated != nil {
+		if err := r.Activated(ctx); err != nil {
+			return done, err
+		}
+	}
+	if err := r.settle(ctx, session); err != nil {
+		return done, err
+	}
+	done.Repositories, err = r.Store.SettleRepositories(ctx)
+	return done, err
+}
+
+// judgeAll judges until the switch finds nothing missing.
+func (r *Rejudger) judgeAll(ctx context.Context, session Session, build int64, records map[vuln.Ref]vuln.Vulnerability) (judged int, err error) {
+	for {
+		n, err := r.judgePass(ctx, session, build, records)
+		judged += n
+		if err != nil {
+			return judged, err
+		}
+		list := make([]vuln.Vulnerability, 0, len(records))
+		for _, v := range records {
+			list = append(list, v)
+		}
+		if err := r.Store.SwitchBuild(ctx, build, list); !errs.Is(err, errs.Conflict) {
+			return judged, err
+		}
+	}
+}
+
+func (r *Rejudger) judgePass(ctx context.Context, session Session, build int64, records map[vuln.Ref]vuln.Vulnerability) (judged int, err error) {
+	const batch = 500
+	for after := int64(0); ; {
+		packages, err := r.Store.PackagesToJudge(ctx, build, after, batch)
+		if err != nil || len(packages) == 0 {
+			return judged, err
+		}
+		after = packages[len(packages)-1].ID
+		if err := r.judgeBatch(ctx, session, build, packages, records); err != nil {
+			return judged, err
+		}
+		judged += len(packages)
+	}
+}
+
+func (r *Rejudger) judgeBatch(ctx context.Context, session Session, build int64, packages []Stored, records map[vuln.Ref]vuln.Vulnerability) error {
+	input := make([]inventory.Package, len(packages))
+	for i, p := range packages {
+		input[i] = p.Package
+	}
+	judgements, err := session.Judge(ctx, input)
+	if err != nil {
+		return err
+	}
+	vulnerabilities, err := session.Vulnerabilities(ctx, refsOf(judgements))
+	if err != nil {
+		return err
+	}
+	for _, v := range vulnerabilities {
+		records[v.Ref] = vuln.Vulnerability{Ref: v.Ref, EPSS: v.EPSS, Risk: v.Risk}
+	}
+	return r.Store.SaveCandidate(ctx, build, packages, judgements, vulnerabilities)
+}
+
+// settle counts the findings of every inventory under the session's build.
+func (r *Rejudger) settle(ctx context.Context, session Session) error {
+	const batch = 200
+	for {
+		open, err := r.Store.UnsettledInventories(ctx, batch)
+		if err != nil || len(open) == 0 {
+			return err
+		}
+		for i := range open {
+			noData, endOfLife, err := session.Coverage(ctx, &open[i].Inventory)
+			if err != nil {
+				return err
+			}
+			if err := r.Store.SettleInventory(ctx, open[i].ID, session.Build(), noData, endOfLife); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// refsOf lists the records that judgements name, each once.
+func refsOf(judgements []inventory.Judgement) []vuln.Ref {
+	var refs []vuln.Ref
+	seen := map[vuln.Ref]bool{}
+	for _, j := range judgements {
+		for _, m := range j.Matches {
+			if !seen[m.Ref] {
+				seen[m.Ref] = true
+				refs = append(refs, m.Ref)
+			}
+		}
+	}
+	return refs
+}
