@@ -1,0 +1,185 @@
+// Package config reads how this installation is set up: one strict YAML file,
+// a few environment variables over it, and the secrets they point to.
+//
+// It is responsible for the words of the file, their defaults, every check that
+// can be made before anything starts, and the translation into the settings of
+// the rooms. It must not connect anywhere and must not log; nothing it prints
+// holds a secret.
+package config
+
+import (
+	"time"
+
+	"github.com/tidewaiter/tidewaiter/internal/image"
+)
+
+// The fields of the types below are the keys of the file. The tags yaml,
+// default, env and flag and the comments are the reference: docs/configuration.md
+// is made from them.
+
+// Config is the whole file.
+type Config struct {
+	// Where findings are kept.
+	Database Database `yaml:"database"`
+	// Address that serves webhooks, API and health checks.
+	Listen string `yaml:"listen" default:":8080" env:"TIDEWAITER_LISTEN" flag:"listen"`
+	// Second address, for operators only, that serves /metrics and profiles under /debug/pprof/. When empty, metrics are served on `listen` and profiles nowhere.
+	AdminListen string `yaml:"admin_listen" env:"TIDEWAITER_ADMIN_LISTEN" flag:"admin-listen"`
+	// HTTPS on `listen`.
+	TLS TLS `yaml:"tls"`
+	// What is logged and how. Logs go to standard error.
+	Log Log `yaml:"log"`
+	// The webhook receiver.
+	Receiver Receiver `yaml:"receiver"`
+	// What pulls, catalogues and judges images.
+	Workers Workers `yaml:"workers"`
+	// The JSON API.
+	API API `yaml:"api"`
+	// The vulnerability database.
+	VulnDB VulnDB `yaml:"vulndb"`
+	// Directory for files that a scan needs while it runs; empty means the system's.
+	TempDir string `yaml:"temp_dir" path:"true" env:"TIDEWAITER_TEMP_DIR" flag:"temp-dir"`
+	// PEM file of certificate authorities to trust for every outgoing connection besides the system's. Proxies are taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+	CAFile string `yaml:"ca_file" path:"true" env:"TIDEWAITER_CA_FILE"`
+	// What one webhook, image or document may cost.
+	Limits Limits `yaml:"limits"`
+	// Platforms of multi-platform images to scan, as `linux/amd64`; empty means all.
+	Platforms []image.Platform `yaml:"platforms"`
+	// The registries that images are pulled from and webhooks come from.
+	Registries []Registry `yaml:"registries"`
+}
+
+// Database says where Postgres is.
+type Database struct {
+	// Postgres connection URL, or keywords as libpq takes them. Required.
+	URL Secret `yaml:"url" env:"TIDEWAITER_DATABASE_URL" flag:"database-url"`
+	// Connections this process may open.
+	MaxConns int `yaml:"max_conns" default:"10" env:"TIDEWAITER_DATABASE_MAX_CONNS"`
+}
+
+// TLS names a certificate. Both files or none.
+type TLS struct {
+	// PEM file with the certificate chain. Read again when it changes.
+	CertFile string `yaml:"cert_file" path:"true" env:"TIDEWAITER_TLS_CERT_FILE"`
+	// PEM file with the private key.
+	KeyFile string `yaml:"key_file" path:"true" env:"TIDEWAITER_TLS_KEY_FILE"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	// Least level that is logged: debug, info, warn or error.
+	Level string `yaml:"level" default:"info" env:"TIDEWAITER_LOG_LEVEL" flag:"log-level"`
+	// Form of the lines: text, json, or auto for text on a terminal and json elsewhere.
+	Format string `yaml:"format" default:"auto" env:"TIDEWAITER_LOG_FORMAT" flag:"log-format"`
+}
+
+// Receiver is the webhook receiver.
+type Receiver struct {
+	// Whether this process takes webhooks.
+	Enabled bool `yaml:"enabled" default:"true" env:"TIDEWAITER_RECEIVER_ENABLED" flag:"receiver"`
+}
+
+// Workers are what scans images.
+type Workers struct {
+	// Whether this process scans.
+	Enabled bool `yaml:"enabled" default:"true" env:"TIDEWAITER_WORKERS_ENABLED" flag:"worker"`
+	// Scans at a time in this process.
+	Count int `yaml:"count" default:"2" env:"TIDEWAITER_WORKERS" flag:"workers"`
+	// Time one scan may take.
+	JobTimeout time.Duration `yaml:"job_timeout" default:"30m"`
+	// Time running scans may go on after the stop signal; what is not finished then is queued again.
+	ShutdownGrace time.Duration `yaml:"shutdown_grace" default:"30s"`
+	// Attempts at a scan before it counts as failed.
+	MaxAttempts int `yaml:"max_attempts" default:"6"`
+}
+
+// API is the JSON API.
+type API struct {
+	// Whether this process serves the API.
+	Enabled bool `yaml:"enabled" default:"true" env:"TIDEWAITER_API_ENABLED" flag:"api"`
+	// Requests per second one token may make.
+	RatePerSecond int `yaml:"rate_per_second" default:"50"`
+}
+
+// VulnDB is the vulnerability database.
+type VulnDB struct {
+	// Directory that holds database builds. Needs about 4 GiB.
+	Dir string `yaml:"dir" default:"/var/lib/tidewaiter/vulndb" path:"true" env:"TIDEWAITER_VULNDB_DIR" flag:"vulndb-dir"`
+	// Where to look for new builds: the address of a `latest.json` as grype's distribution or a mirror of it serves it; empty means grype's own.
+	URL string `yaml:"url" env:"TIDEWAITER_VULNDB_URL"`
+	// PEM file of certificate authorities to trust for `url`, besides `ca_file`.
+	CAFile string `yaml:"ca_file" path:"true"`
+	// Time between looks for a new build.
+	UpdateInterval time.Duration `yaml:"update_interval" default:"1h"`
+	// Whether to look for new builds at all; switch it off where builds are imported by hand.
+	AutoUpdate bool `yaml:"auto_update" default:"true" env:"TIDEWAITER_VULNDB_AUTO_UPDATE"`
+}
+
+// Limits bound what one webhook, image or document may cost.
+type Limits struct {
+	// Largest webhook body.
+	WebhookBody Size `yaml:"webhook_body" default:"1MiB"`
+	// Largest image: the sum of its compressed layers.
+	ImageBytes Size `yaml:"image_bytes" default:"20GiB"`
+	// Most layers of an image.
+	Layers int `yaml:"layers" default:"512"`
+	// Largest image once unpacked: the sum of its uncompressed layers.
+	UnpackedBytes Size `yaml:"unpacked_bytes" default:"60GiB"`
+	// Largest manifest, index or image config.
+	ManifestBytes Size `yaml:"manifest_bytes" default:"4MiB"`
+	// Largest uploaded SBOM.
+	SBOMBytes Size `yaml:"sbom_bytes" default:"32MiB"`
+}
+
+// Registry is a registry that images are pulled from.
+type Registry struct {
+	// Name in URLs and answers, unique; lower-case letters, digits and hyphens. `sboms` is taken. Required.
+	Name string `yaml:"name"`
+	// Host that users write in image references, with the port if it is not 443. Required.
+	Host string `yaml:"host"`
+	// Other hosts under which the same registry appears in webhooks and references.
+	Aliases []string `yaml:"aliases"`
+	// Host to connect to in place of `host`, when that is not reachable from here.
+	Endpoint string `yaml:"endpoint"`
+	// Whether to speak HTTP without TLS. Credentials then travel in the clear.
+	PlainHTTP bool `yaml:"plain_http" default:"false"`
+	// PEM file of certificate authorities to trust for this registry, besides `ca_file`.
+	CAFile string `yaml:"ca_file" path:"true"`
+	// Time one request to the registry may take before its answer begins.
+	RequestTimeout time.Duration `yaml:"request_timeout" default:"30s"`
+	// How to log in; nothing for anonymous. One of the three ways.
+	Auth RegistryAuth `yaml:"auth"`
+	// What the registry sends when something is pushed; leave it out when it sends nothing.
+	Webhook Webhook `yaml:"webhook"`
+}
+
+// RegistryAuth is how to log in to a registry.
+type RegistryAuth struct {
+	// Docker config.json whose credentials and credential helpers are used.
+	DockerConfig string `yaml:"docker_config" path:"true"`
+	// User name, together with `password`.
+	Username string `yaml:"username"`
+	// Password or access token of `username`.
+	Password Secret `yaml:"password"`
+	// Bearer token that is sent as it is.
+	Token Secret `yaml:"token"`
+}
+
+// Webhook is an endpoint: it is served at /webhooks/ followed by the registry's
+// name.
+type Webhook struct {
+	// Format of the bodies: distribution, harbor or generic. Empty means no webhook.
+	Format string `yaml:"format"`
+	// How a body proves where it comes from.
+	Auth WebhookAuth `yaml:"auth"`
+}
+
+// WebhookAuth is how a body proves where it comes from.
+type WebhookAuth struct {
+	// Kind of proof; docs/webhooks.md lists what each format takes. Required with `format`.
+	Kind string `yaml:"kind"`
+	// Header that carries the proof, where the kind leaves a choice.
+	Header string `yaml:"header"`
+	// Accepted secrets; two at once allow to change them without a gap.
+	Secrets []Secret `yaml:"secrets"`
+}

@@ -1,0 +1,260 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// decoder puts a YAML file into a Config. It goes on after a problem, so that
+// one run tells all of them, and remembers the line of every key.
+type decoder struct {
+	resolver resolver
+	anchors  map[string]ast.Node
+	lines    map[string]int
+	depth    int
+	problems Problems
+}
+
+// maxDepth bounds nesting; an anchor that holds its own alias never ends.
+const maxDepth = 20
+
+// decode reads source into v, which holds the defaults.
+func (d *decoder) decode(source []byte, v reflect.Value) {
+	// Twice the same key is found below, with both lines.
+	file, err := parser.ParseBytes(source, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		d.syntax(err)
+		return
+	}
+	if len(file.Docs) > 1 {
+		d.problem(file.Docs[1].Body, "", "the file holds more than one document: keep one and remove the --- line")
+		return
+	}
+	if len(file.Docs) == 1 {
+		d.value(file.Docs[0].Body, v, "", "")
+	}
+}
+
+// syntax tells what the parser said, without the excerpt of the file it adds:
+// there may be a secret in it.
+func (d *decoder) syntax(err error) {
+	p := Problem{Text: "not valid YAML"}
+	var syntax yaml.Error
+	if errors.As(err, &syntax) {
+		p.Text += ": " + syntax.GetMessage()
+		if token := syntax.GetToken(); token != nil {
+			p.Line = token.Position.Line
+		}
+	}
+	d.problems = append(d.problems, p)
+}
+
+func (d *decoder) problem(at ast.Node, path, format string, args ...any) {
+	d.problems = append(d.problems, Problem{Line: lineOf(at), Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+func lineOf(n ast.Node) int {
+	if n == nil || n.GetToken() == nil {
+		return 0
+	}
+	return n.GetToken().Position.Line
+}
+
+// value reads any node into v. A key without a value leaves the default.
+func (d *decoder) value(n ast.Node, v reflect.Value, path string, tag reflect.StructTag) {
+	d.depth++
+	defer func() { d.depth-- }()
+	if d.depth > maxDepth {
+		d.problem(n, path, "nested too deeply")
+		return
+	}
+	n = d.plain(n, path)
+	if n == nil || n.Type() == ast.NullType {
+		return
+	}
+	switch {
+	case isScalar(v.Type()):
+		d.scalar(n, v, path, tag)
+	case v.Kind() == reflect.Slice:
+		d.list(n, v, path)
+	default:
+		d.section(n, v, path)
+	}
+}
+
+// plain resolves anchors, aliases and tags.
+func (d *decoder) plain(n ast.Node, path string) ast.Node {
+	switch n := n.(type) {
+	case *ast.AnchorNode:
+		d.anchors[n.Name.GetToken().Value] = n.Value
+		return d.plain(n.Value, path)
+	case *ast.AliasNode:
+		name := n.Value.GetToken().Value
+		target, ok := d.anchors[name]
+		if !ok {
+			d.problem(n, path, "there is no anchor %q above", name)
+			return nil
+		}
+		return d.plain(target, path)
+	case *ast.TagNode:
+		return d.plain(n.Value, path)
+	}
+	return n
+}
+
+func (d *decoder) scalar(n ast.Node, v reflect.Value, path string, tag reflect.StructTag) {
+	var text string
+	switch n := n.(type) {
+	case *ast.StringNode:
+		text = n.Value
+	case *ast.LiteralNode:
+		text = n.Value.Value
+	case *ast.MappingNode, *ast.SequenceNode, *ast.MappingValueNode:
+		d.problem(n, path, "expected one value (%s)", typeName(v.Type()))
+		return
+	default:
+		// What was written, so that a password of digits keeps its zeros.
+		text = n.GetToken().Value
+	}
+	text, err := d.resolver.resolve(text, v.Type() == secretType)
+	if err == nil {
+		err = setScalar(v, text)
+	}
+	if err != nil {
+		d.problem(n, path, "%s", err)
+		return
+	}
+	if tag.Get("path") != "" && v.String() != "" && !filepath.IsAbs(v.String()) {
+		v.SetString(filepath.Join(d.resolver.dir, v.String()))
+	}
+}
+
+func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
+	seq, ok := n.(*ast.SequenceNode)
+	if !ok {
+		d.problem(n, path, "expected a list, one entry per line that begins with a hyphen")
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values)))
+	for i, entry := range seq.Values {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		d.lines[at] = lineOf(entry)
+		if v.Index(i).Kind() == reflect.Struct && !isScalar(v.Type().Elem()) {
+			setDefaults(v.Index(i))
+		}
+		d.value(entry, v.Index(i), at, "")
+	}
+}
+
+func (d *decoder) section(n ast.Node, v reflect.Value, path string) {
+	entries, ok := d.entries(n, path)
+	if !ok {
+		d.problem(n, path, "expected keys, one per line, as %q", keyNames(v.Type())[0]+": …")
+		return
+	}
+	seen := map[string]int{}
+	for _, e := range entries {
+		key, at := e.key, join(path, e.key)
+		if e.merged && seen[key] > 0 {
+			continue // a key of the mapping itself wins over a merged one
+		}
+		if line, twice := seen[key]; twice {
+			d.problem(e.node.Key, at, "given twice, first on line %d", line)
+			continue
+		}
+		seen[key] = lineOf(e.node.Key)
+		i := fieldIndex(v.Type(), key)
+		if i < 0 {
+			d.problem(e.node.Key, at, "unknown key; known here: %s", strings.Join(keyNames(v.Type()), ", "))
+			continue
+		}
+		d.lines[at] = lineOf(e.node.Key)
+		d.value(e.node.Value, v.Field(i), at, v.Type().Field(i).Tag)
+	}
+}
+
+// entry is a key of a mapping with its value.
+type entry struct {
+	key    string
+	node   *ast.MappingValueNode
+	merged bool // came in through <<
+}
+
+// entries lists the keys of a mapping, merged ones last. It reports false when n
+// is not a mapping.
+func (d *decoder) entries(n ast.Node, path string) (own []entry, ok bool) {
+	var values []*ast.MappingValueNode
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		values = n.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{n}
+	default:
+		return nil, false
+	}
+	var merged []entry
+	for _, value := range values {
+		if !value.Key.IsMergeKey() {
+			own = append(own, entry{key: keyText(value.Key), node: value})
+			continue
+		}
+		inner, ok := d.merge(value.Value, path)
+		if !ok {
+			d.problem(value.Key, path, "<< takes the alias of a mapping, as <<: *name")
+		}
+		merged = append(merged, inner...)
+	}
+	return append(own, merged...), true
+}
+
+func (d *decoder) merge(n ast.Node, path string) ([]entry, bool) {
+	d.depth++
+	defer func() { d.depth-- }()
+	target := d.plain(n, path)
+	if target == nil || d.depth > maxDepth {
+		return nil, false
+	}
+	inner, ok := d.entries(target, path)
+	for i := range inner {
+		inner[i].merged = true
+	}
+	return inner, ok
+}
+
+func keyText(key ast.MapKeyNode) string {
+	if s, ok := key.(*ast.StringNode); ok {
+		return s.Value
+	}
+	return key.GetToken().Value
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+func fieldIndex(t reflect.Type, key string) int {
+	for i := range t.NumField() {
+		if t.Field(i).Tag.Get("yaml") == key {
+			return i
+		}
+	}
+	return -1
+}
+
+func keyNames(t reflect.Type) []string {
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i] = t.Field(i).Tag.Get("yaml")
+	}
+	return names
+}

@@ -1,0 +1,58 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"os"
+)
+
+// fileProblems checks the files that are named: a missing certificate is better
+// told now than at the first push.
+func (c Config) fileProblems() Problems {
+	var ps Problems
+	checkCA(&ps, "ca_file", c.CAFile)
+	checkCA(&ps, "vulndb.ca_file", c.VulnDB.CAFile)
+	c.TLS.checkFiles(&ps)
+	for i, r := range c.Registries {
+		path := at("registries", i)
+		checkCA(&ps, path+".ca_file", r.CAFile)
+		checkDockerConfig(&ps, path+".auth.docker_config", r.Auth.DockerConfig)
+	}
+	return ps
+}
+
+func checkCA(ps *Problems, path, file string) {
+	if file == "" {
+		return
+	}
+	pem, err := os.ReadFile(file)
+	switch {
+	case err != nil:
+		ps.add(path, "%s", err)
+	case !x509.NewCertPool().AppendCertsFromPEM(pem):
+		ps.add(path, "%s holds no PEM certificate", file)
+	}
+}
+
+func (t TLS) checkFiles(ps *Problems) {
+	if t.CertFile == "" || t.KeyFile == "" {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
+		ps.add("tls", "%s", err)
+	}
+}
+
+func checkDockerConfig(ps *Problems, path, file string) {
+	if file == "" {
+		return
+	}
+	content, err := os.ReadFile(file)
+	switch {
+	case err != nil:
+		ps.add(path, "%s", err)
+	case !json.Valid(content):
+		ps.add(path, "%s is not JSON", file)
+	}
+}

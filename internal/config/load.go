@@ -1,0 +1,145 @@
+package config
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+)
+
+// DefaultPath is read when no file is named; it may be missing.
+const DefaultPath = "/etc/tidewaiter/tidewaiter.yaml"
+
+// maxFile bounds the configuration file.
+const maxFile = 4 << 20
+
+// Default returns the configuration of an empty file. It has no database and so
+// does not pass Validate.
+func Default() Config {
+	var c Config
+	setDefaults(reflect.ValueOf(&c).Elem())
+	return c
+}
+
+// Load reads the file at path, then what env overrides (Keys tells the names),
+// replaces references to secrets, and checks everything. An empty path stands
+// for no file; a missing file is an error unless it is DefaultPath. env is
+// usually os.LookupEnv. Errors are of kind Invalid, or NotFound for a missing
+// file; errors.As finds the Problems, all of them.
+func Load(path string, env func(string) (string, bool)) (Config, error) {
+	source, err := readFile(path)
+	if err != nil {
+		return Config{}, err
+	}
+	c, problems := load(source, filepath.Dir(path), env)
+	if len(problems) > 0 {
+		return Config{}, errs.Wrap(errs.Invalid, "config: "+title(path), problems)
+	}
+	return c, nil
+}
+
+// title is how errors call the configuration.
+func title(path string) string {
+	if path == "" {
+		return "no file"
+	}
+	return path
+}
+
+// load does the work of Load on the content of a file.
+func load(source []byte, dir string, env func(string) (string, bool)) (Config, Problems) {
+	c := Default()
+	d := decoder{resolver: resolver{env: env, dir: dir}, anchors: map[string]ast.Node{}, lines: map[string]int{}}
+	d.decode(source, reflect.ValueOf(&c).Elem())
+	d.environment(reflect.ValueOf(&c).Elem(), "")
+	// What could not be read would only be found wrong a second time.
+	if problems := d.problems; len(problems) > 0 {
+		problems.place(d.lines)
+		return Config{}, problems
+	}
+	c.canonicalise()
+	problems := append(c.problems(), c.fileProblems()...)
+	problems.place(d.lines)
+	return c, problems
+}
+
+func readFile(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) && path == DefaultPath {
+		return nil, nil
+	}
+	if err != nil {
+		kind := errs.Invalid
+		if errors.Is(err, fs.ErrNotExist) {
+			kind = errs.NotFound
+		}
+		return nil, &errs.Error{Kind: kind, Op: "config: read", Err: err, Hint: "name the file with --config; `tidewaiter config example` prints one to start from"}
+	}
+	defer func() { _ = f.Close() }()
+	source, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, errs.Wrap(errs.Invalid, "config: read", err)
+	case len(source) > maxFile:
+		return nil, errs.New(errs.TooLarge, "config: %s is larger than %s", path, Size(maxFile))
+	}
+	return source, nil
+}
+
+// environment overrides keys that have an environment variable. A variable that
+// is set to nothing counts as not set; one for a secret may be a file: reference.
+func (d *decoder) environment(v reflect.Value, path string) {
+	for i := range v.NumField() {
+		field, tag := v.Field(i), v.Type().Field(i).Tag
+		at := join(path, tag.Get("yaml"))
+		if field.Kind() == reflect.Struct && !isScalar(field.Type()) {
+			d.environment(field, at)
+			continue
+		}
+		variable := tag.Get("env")
+		if variable == "" {
+			continue
+		}
+		text, ok := d.resolver.env(variable)
+		if !ok || text == "" {
+			continue
+		}
+		if err := d.override(field, text); err != nil {
+			d.problems.add("", "%s (for %s): %s", variable, at, err)
+		}
+		d.lines[at] = notInFile
+	}
+}
+
+func (d *decoder) override(field reflect.Value, text string) error {
+	if path, ok := strings.CutPrefix(text, "file:"); ok && field.Type() == secretType {
+		content, err := d.resolver.read(path)
+		if err != nil {
+			return err
+		}
+		text = content
+	}
+	return setScalar(field, text)
+}
+
+// canonicalise brings hosts into the form that references are compared in.
+func (c *Config) canonicalise() {
+	for i := range c.Registries {
+		r := &c.Registries[i]
+		r.Host = image.CanonicalHost(r.Host)
+		for n, alias := range r.Aliases {
+			r.Aliases[n] = image.CanonicalHost(alias)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+)
+
+// reservedName is where uploaded SBOMs live; a registry cannot have it.
+const reservedName = "sboms"
+
+var registryName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// checkRegistries checks each registry and that no name and no host stands for
+// two of them.
+func (c Config) checkRegistries(ps *Problems) {
+	names, hosts := map[string]string{}, map[string]string{}
+	for i, r := range c.Registries {
+		path := at("registries", i)
+		r.checkName(ps, path, names)
+		hostsGood := r.checkHosts(ps, path, hosts)
+		r.checkConnection(ps, path)
+		r.checkAuth(ps, path+".auth")
+		if hostsGood && registryName.MatchString(r.Name) {
+			r.checkWebhook(ps, path+".webhook")
+		}
+	}
+}
+
+func (r Registry) checkName(ps *Problems, path string, taken map[string]string) {
+	switch {
+	case r.Name == "":
+		ps.add(path+".name", "empty")
+	case !registryName.MatchString(r.Name):
+		ps.add(path+".name", "%.80q: use lower-case letters, digits and hyphens between them, at most 63", r.Name)
+	case r.Name == reservedName:
+		ps.add(path+".name", "%q is the name uploaded SBOMs have; choose another", reservedName)
+	case taken[r.Name] != "":
+		ps.add(path+".name", "%q is the name of %s already", r.Name, taken[r.Name])
+	default:
+		taken[r.Name] = path
+	}
+}
+
+// checkHosts checks host, aliases and endpoint and reports whether all are good.
+// The same endpoint may serve several registries.
+func (r Registry) checkHosts(ps *Problems, path string, taken map[string]string) bool {
+	before := len(*ps)
+	r.checkHost(ps, path+".host", r.Host, taken)
+	for i, alias := range r.Aliases {
+		r.checkHost(ps, at(path+".aliases", i), alias, taken)
+	}
+	if r.Endpoint != "" && !isHost(r.Endpoint) {
+		ps.add(path+".endpoint", notHost, r.Endpoint)
+	}
+	return len(*ps) == before
+}
+
+const notHost = "%.200q is not a host: write it without scheme and path, as registry.example or registry.example:5000"
+
+func (r Registry) checkHost(ps *Problems, path, host string, taken map[string]string) {
+	switch {
+	case host == "":
+		ps.add(path, "empty")
+	case !isHost(host):
+		ps.add(path, notHost, host)
+	case !strings.ContainsAny(host, ".:") && host != "localhost":
+		ps.add(path, "%q has neither a dot nor a port: in an image reference it would be read as a repository of Docker Hub", host)
+	case taken[host] != "":
+		ps.add(path, "%q is %s already; a host can belong to one registry, once", host, taken[host])
+	default:
+		taken[host] = path
+	}
+}
+
+func isHost(s string) bool {
+	_, err := name.NewRegistry(s, name.StrictValidation)
+	return err == nil && !strings.ContainsAny(s, "/@?# ")
+}
+
+func (r Registry) checkConnection(ps *Problems, path string) {
+	if r.PlainHTTP && r.CAFile != "" {
+		ps.add(path+".ca_file", "plain_http is true, so there is no certificate to check")
+	}
+	ps.atLeast(path+".request_timeout", r.RequestTimeout, 1)
+}
+
+func (r Registry) checkAuth(ps *Problems, path string) {
+	a := r.Auth
+	ways := 0
+	for _, set := range []bool{a.DockerConfig != "", a.Username != "" || a.Password != "", a.Token != ""} {
+		if set {
+			ways++
+		}
+	}
+	if ways > 1 {
+		ps.add(path, "choose one of docker_config, username with password, and token")
+	}
+	if (a.Username == "") != (a.Password == "") {
+		ps.add(path, "username and password belong together")
+	}
+}
+
+var webhookField = regexp.MustCompile(`^(format|auth\.(kind|header|secrets(\[\d+\])?))$`)
+
+// checkWebhook asks the webhook room, which knows the formats.
+func (r Registry) checkWebhook(ps *Problems, path string) {
+	if r.Webhook.Format == "" {
+		if r.Webhook.Auth.Kind != "" || r.Webhook.Auth.Header != "" || len(r.Webhook.Auth.Secrets) > 0 {
+			ps.add(path+".format", "empty")
+		}
+		return
+	}
+	err := r.endpoint(0).Validate()
+	if err == nil {
+		return
+	}
+	text := strings.TrimPrefix(err.Error(), "webhook: endpoint "+r.Name+": ")
+	if field, rest, ok := strings.Cut(text, ": "); ok && webhookField.MatchString(field) {
+		path, text = path+"."+field, rest
+	}
+	if hint := errs.Hint(err); hint != "" {
+		text += "; " + hint
+	}
+	ps.add(path, "%s", text)
+}
