@@ -218,7 +218,7 @@ CREATE TABLE package (
     judged_build bigint REFERENCES vuln_build,  -- the newest build that judged it
     created_at   timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX package_name ON package (name, type);
+CREATE INDEX package_name ON package (name, type, version);
 CREATE INDEX package_purl ON package (purl text_pattern_ops);
 CREATE INDEX package_judged ON package (judged_build);
 
@@ -371,40 +371,49 @@ CREATE TABLE api_token (
     revoked_at   timestamptz
 );
 
--- The rule that applies an image's context to per-package matches. The Go
--- function inventory.(*Inventory).Apply states the same; a test holds the two
--- together.
+-- The rule that applies an image's context to per-package matches, for a set of
+-- inventories at once: a match is ignored when the package alone decides so,
+-- when an owner's records suppress it, or when a package of the same type, name
+-- and version in the same inventory does. The Go function
+-- inventory.(*Inventory).Apply states the same; a test holds the two together.
 
 -- +goose StatementBegin
-CREATE FUNCTION verdict_ignored(_inventory bigint, _package bigint, _owners bigint[], _ids text[], _own text, _build bigint)
-RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT COALESCE(
-        NULLIF(_own, ''),
-        (SELECT i.reason FROM package_ignore i
-          WHERE i.package_id = ANY (_owners) AND i.kind = 'owned' AND i.vulnerability = ANY (_ids)
-            AND i.opened_build <= _build AND (i.closed_build IS NULL OR i.closed_build > _build)
-          LIMIT 1),
-        (SELECT i.reason FROM package_ignore i
-           JOIN package p ON p.id = i.package_id
-           JOIN package me ON me.id = _package AND me.type = p.type AND me.name = p.name AND me.version = p.version
-          WHERE i.kind = 'same' AND i.vulnerability = ANY (_ids)
-            AND i.opened_build <= _build AND (i.closed_build IS NULL OR i.closed_build > _build)
-            AND EXISTS (SELECT 1 FROM inventory_package ip
-                         WHERE ip.inventory_id = _inventory AND ip.package_id = p.id AND ip.excluded = '')
-          LIMIT 1),
-        '')
+CREATE FUNCTION verdicts(_inventories bigint[], _build bigint)
+RETURNS TABLE (inventory_id bigint, member integer, package_id bigint, match_id bigint, vulnerability_id bigint,
+               canonical text, fix_state text, suggested_version text, ignored text)
+LANGUAGE sql STABLE AS $$
+    WITH judged AS MATERIALIZED (
+        SELECT ip.inventory_id, ip.member, ip.package_id, ip.owners
+          FROM inventory_package ip
+         WHERE ip.inventory_id = ANY (_inventories) AND ip.excluded = ''
+    ), suppressed AS MATERIALIZED (
+        SELECT o.inventory_id, o.member, i.vulnerability, i.reason
+          FROM (SELECT j.inventory_id, j.member, unnest(j.owners) AS owner FROM judged j WHERE j.owners <> '{}') o
+          JOIN package_ignore i ON i.package_id = o.owner AND i.kind = 'owned'
+           AND i.opened_build <= _build AND (i.closed_build IS NULL OR i.closed_build > _build)
+        UNION ALL
+        SELECT j.inventory_id, twin.member, i.vulnerability, i.reason
+          FROM judged j
+          JOIN package_ignore i ON i.package_id = j.package_id AND i.kind = 'same'
+           AND i.opened_build <= _build AND (i.closed_build IS NULL OR i.closed_build > _build)
+          JOIN package p ON p.id = j.package_id
+          JOIN package q ON q.name = p.name AND q.type = p.type AND q.version = p.version
+          JOIN judged twin ON twin.inventory_id = j.inventory_id AND twin.package_id = q.id
+    )
+    SELECT j.inventory_id, j.member, j.package_id, m.id, m.vulnerability_id, m.canonical, m.fix_state, m.suggested_version,
+           COALESCE(NULLIF(m.ignored, ''), min(s.reason), '')
+      FROM judged j
+      JOIN package_match m ON m.package_id = j.package_id
+       AND m.opened_build <= _build AND (m.closed_build IS NULL OR m.closed_build > _build)
+      LEFT JOIN suppressed s ON s.inventory_id = j.inventory_id AND s.member = j.member AND s.vulnerability = ANY (m.ids)
+     GROUP BY j.inventory_id, j.member, j.package_id, m.id
 $$;
 -- +goose StatementEnd
 
 -- +goose StatementBegin
 CREATE FUNCTION inventory_verdicts(_inventory bigint, _build bigint)
 RETURNS TABLE (member integer, package_id bigint, match_id bigint, ignored text) LANGUAGE sql STABLE AS $$
-    SELECT ip.member, ip.package_id, m.id,
-           verdict_ignored(ip.inventory_id, ip.package_id, ip.owners, m.ids, m.ignored, _build)
-      FROM inventory_package ip
-      JOIN package_match m ON m.package_id = ip.package_id
-     WHERE ip.inventory_id = _inventory AND ip.excluded = ''
-       AND m.opened_build <= _build AND (m.closed_build IS NULL OR m.closed_build > _build)
+    SELECT v.member, v.package_id, v.match_id, v.ignored FROM verdicts(ARRAY[_inventory], _build) v
 $$;
 -- +goose StatementEnd
 
@@ -416,36 +425,57 @@ CREATE FUNCTION inventory_findings(_inventory bigint, _build bigint)
 RETURNS TABLE (package_id bigint, vulnerability text, severity_rank smallint, fix_state text, suggested_version text,
                known_exploited boolean, epss double precision, risk double precision, ignored text, match_ids bigint[])
 LANGUAGE sql STABLE AS $$
-    SELECT v.package_id, m.canonical,
+    SELECT v.package_id, v.canonical,
            max(COALESCE(r.severity_rank, 0::smallint)),
-           (array_agg(m.fix_state ORDER BY array_position(ARRAY['fixed', 'not-fixed', 'wont-fix', 'unknown'], m.fix_state)))[1],
-           COALESCE((array_agg(m.suggested_version ORDER BY m.suggested_version = '', m.id))[1], ''),
+           (array_agg(v.fix_state ORDER BY array_position(ARRAY['fixed', 'not-fixed', 'wont-fix', 'unknown'], v.fix_state)))[1],
+           COALESCE((array_agg(v.suggested_version ORDER BY v.suggested_version = '', v.match_id))[1], ''),
            bool_or(COALESCE(r.known_exploited, false)),
            max(u.epss),
            max(u.risk),
            CASE WHEN bool_and(v.ignored <> '') THEN max(v.ignored) ELSE '' END,
-           array_agg(DISTINCT m.id)
-      FROM inventory_verdicts(_inventory, _build) v
-      JOIN package_match m ON m.id = v.match_id
-      JOIN vulnerability u ON u.id = m.vulnerability_id
+           array_agg(DISTINCT v.match_id)
+      FROM verdicts(ARRAY[_inventory], _build) v
+      JOIN vulnerability u ON u.id = v.vulnerability_id
       LEFT JOIN vulnerability_rating r ON r.vulnerability_id = u.id
            AND r.opened_build <= _build AND (r.closed_build IS NULL OR r.closed_build > _build)
-     GROUP BY v.package_id, m.canonical
+     GROUP BY v.package_id, v.canonical
 $$;
 -- +goose StatementEnd
 
--- The distinct inventories behind the live tags of a repository: those of the
--- tagged images and of the images of tagged indexes.
+-- What a repository stands for now: the images behind its live tags, those of
+-- tagged indexes included. An image the repository never served, no longer has
+-- or leaves out by a rule is not among them.
+CREATE VIEW live_image AS
+    SELECT t.repository_id, t.name AS tag, m.id AS manifest_id, m.inventory_id
+      FROM tag t
+      JOIN manifest m ON m.id = t.manifest_id AND m.kind IN ('image', 'sbom')
+      JOIN repository_manifest rm ON rm.repository_id = t.repository_id AND rm.manifest_id = m.id AND rm.presence = 'present'
+    UNION ALL
+    SELECT t.repository_id, t.name AS tag, m.id AS manifest_id, m.inventory_id
+      FROM tag t
+      JOIN manifest_child c ON c.parent_id = t.manifest_id
+      JOIN manifest m ON m.id = c.child_id AND m.kind IN ('image', 'sbom')
+      JOIN repository_manifest rm ON rm.repository_id = t.repository_id AND rm.manifest_id = m.id AND rm.presence = 'present';
+
+-- The distinct inventories behind the live tags of a repository.
 -- +goose StatementBegin
 CREATE FUNCTION repository_inventories(_repository bigint)
 RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
-    SELECT m.inventory_id FROM tag t JOIN manifest m ON m.id = t.manifest_id
-     WHERE t.repository_id = _repository AND m.inventory_id IS NOT NULL
-    UNION
-    SELECT c.inventory_id FROM tag t
-      JOIN manifest_child mc ON mc.parent_id = t.manifest_id
-      JOIN manifest c ON c.id = mc.child_id
-     WHERE t.repository_id = _repository AND c.inventory_id IS NOT NULL
+    SELECT DISTINCT l.inventory_id FROM live_image l WHERE l.repository_id = _repository AND l.inventory_id IS NOT NULL
+$$;
+-- +goose StatementEnd
+
+-- Whether a build that lacks the given data covers any package of an inventory
+-- at all: OS packages by the distro, others by their ecosystem.
+-- +goose StatementBegin
+CREATE FUNCTION inventory_covered(_inventory bigint, _no_data text[])
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT 1 FROM inventory_package ip JOIN package p ON p.id = ip.package_id
+         WHERE ip.inventory_id = _inventory AND ip.excluded = ''
+           AND NOT CASE WHEN p.type IN ('alpm', 'apk', 'deb', 'portage', 'rpm')
+                        THEN EXISTS (SELECT 1 FROM unnest(_no_data) n WHERE n LIKE 'distro:%')
+                        ELSE 'ecosystem:' || p.type = ANY (_no_data) END)
 $$;
 -- +goose StatementEnd
 
