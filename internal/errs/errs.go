@@ -109,6 +109,9 @@ type Error struct {
 	// never holds a secret or an internal address. Empty when there is nothing
 	// to add.
 	Hint string
+	// Field names the input that is wrong, as a query parameter or a field of
+	// the body; empty when the error is not about one.
+	Field string
 	// RetryAfter is the pause the other side asked for; zero when it did not.
 	RetryAfter time.Duration
 }
@@ -154,6 +157,13 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 	return &c
 }
 
+// WithField returns a copy of e that names the input that is wrong.
+func (e *Error) WithField(name string) *Error {
+	c := *e
+	c.Field = name
+	return &c
+}
+
 // KindOf returns the kind of err: that of the outermost Error in its chain,
 // Timeout or Canceled for a context's end, else Internal. The kind of nil is
 // empty.
@@ -180,6 +190,17 @@ func Hint(err error) string {
 	for err != nil {
 		if e, ok := err.(*Error); ok && e.Hint != "" {
 			return e.Hint
+		}
+		err = errors.Unwrap(err)
+	}
+	return ""
+}
+
+// Field returns the input the chain of err names as wrong, or "".
+func Field(err error) string {
+	for err != nil {
+		if e, ok := err.(*Error); ok && e.Field != "" {
+			return e.Field
 		}
 		err = errors.Unwrap(err)
 	}

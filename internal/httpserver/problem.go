@@ -15,8 +15,8 @@ import (
 // ProblemType is the media type of a problem (RFC 9457, section 3).
 const ProblemType = "application/problem+json"
 
-// Problem is how an error is told to a caller (RFC 9457, section 3). Kind, Hint
-// and RequestID are extension members.
+// Problem is how an error is told to a caller (RFC 9457, section 3). Kind,
+// Hint, Field and RequestID are extension members.
 type Problem struct {
 	// Type is a URN that ends in the kind; it names the sort of problem and is
 	// not meant to be fetched.
@@ -28,6 +28,9 @@ type Problem struct {
 	Kind   errs.Kind `json:"kind"`
 	// Hint is what the caller can do next; empty when there is nothing to add.
 	Hint string `json:"hint,omitempty"`
+	// Field names the input that is wrong; empty when the problem is not about
+	// one.
+	Field string `json:"field,omitempty"`
 	// RequestID finds the request in the log.
 	RequestID string `json:"request_id,omitempty"`
 }
@@ -47,6 +50,7 @@ func ProblemOf(err error) Problem {
 		Detail: detail(kind, err),
 		Kind:   kind,
 		Hint:   errs.Hint(err),
+		Field:  errs.Field(err),
 	}
 }
 
