@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -30,7 +31,7 @@ func (d *decoder) decode(source []byte, v reflect.Value) {
 	// Twice the same key is found below, with both lines.
 	file, err := parser.ParseBytes(source, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		d.syntax(err)
+		d.syntax(source, err)
 		return
 	}
 	if len(file.Docs) > 1 {
@@ -44,7 +45,7 @@ func (d *decoder) decode(source []byte, v reflect.Value) {
 
 // syntax tells what the parser said, without the excerpt of the file it adds:
 // there may be a secret in it.
-func (d *decoder) syntax(err error) {
+func (d *decoder) syntax(source []byte, err error) {
 	p := Problem{Text: "not valid YAML"}
 	var syntax yaml.Error
 	if errors.As(err, &syntax) {
@@ -52,6 +53,10 @@ func (d *decoder) syntax(err error) {
 		if token := syntax.GetToken(); token != nil {
 			p.Line = token.Position.Line
 		}
+	}
+	lines := bytes.Split(source, []byte("\n"))
+	if p.Line > 0 && p.Line <= len(lines) && bytes.Contains(lines[p.Line-1], []byte("${")) {
+		p.Text += "; inside { } and [ ] a value with ${…} needs quotes"
 	}
 	d.problems = append(d.problems, p)
 }
@@ -142,7 +147,10 @@ func (d *decoder) list(n ast.Node, v reflect.Value, path string) {
 		d.problem(n, path, "expected a list, one entry per line that begins with a hyphen")
 		return
 	}
-	v.Set(reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values)))
+	v.SetZero()
+	if len(seq.Values) > 0 {
+		v.Set(reflect.MakeSlice(v.Type(), len(seq.Values), len(seq.Values)))
+	}
 	for i, entry := range seq.Values {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		d.lines[at] = lineOf(entry)
