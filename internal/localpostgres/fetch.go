@@ -73,7 +73,7 @@ func unpack(ctx context.Context, set fetchSettings, version embeddedpostgres.Pos
 		return err
 	}
 	_ = stop.Close()
-	defer os.Remove(stop.Name())
+	defer func() { _ = os.Remove(stop.Name()) }()
 	cfg := embeddedpostgres.DefaultConfig().Version(version).Logger(io.Discard).Port(0).
 		CachePath(filepath.Join(set.cache, "archives")).BinariesPath(home).
 		RuntimePath(filepath.Join(set.cache, "runtime")).DataPath(filepath.Join(stop.Name(), "data"))

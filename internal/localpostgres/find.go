@@ -82,8 +82,8 @@ func candidates(ctx context.Context) []string {
 	}
 	if path, err := exec.LookPath("initdb"); err == nil {
 		// PATH may hold links: the programs live where the link points.
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			path = real
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			path = target
 		}
 		dirs = append(dirs, filepath.Dir(path))
 	}

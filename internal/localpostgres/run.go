@@ -2,12 +2,12 @@ package localpostgres
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,7 +61,7 @@ func freePort() (int, error) {
 // disk and no background work disturbs a measurement.
 func arguments(dir string, port int, durable bool) []string {
 	args := []string{
-		"-D", dir, "-p", fmt.Sprint(port),
+		"-D", dir, "-p", strconv.Itoa(port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
 		"-c", "max_connections=200", "-c", "shared_buffers=128MB", "-c", "jit=off",
 		"-c", "wal_level=minimal", "-c", "max_wal_senders=0",

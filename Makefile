@@ -1,0 +1,57 @@
+# Every target is a short way to say something longer; `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+GOLANGCI_VERSION := v2.12.2
+GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/tidewaiter, one static file (the first build takes minutes)
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidewaiter ./cmd/tidewaiter
+
+.PHONY: quickstart
+quickstart: ## try it: local Postgres, registry, sample image, findings
+	go run ./cmd/quickstart
+
+.PHONY: test
+test: ## run all tests
+	go test ./...
+
+.PHONY: race
+race: ## run the tests that touch neither syft nor grype with the race detector
+	go list -f '{{.ImportPath}} {{join .Deps " "}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... \
+	  | grep -v -e anchore/ -e internal/app -e internal/match -e internal/catalog | cut -d' ' -f1 | xargs go test -race
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+.PHONY: lint
+lint: $(GOLANGCI) ## gofmt, go vet and golangci-lint
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	  if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(GOLANGCI) run ./...
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/bin/.install go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/.install/golangci-lint $@ && rmdir bin/.install
+
+.PHONY: generate
+generate: ## write the generated pages and files again
+	go generate ./...
+
+.PHONY: check-generated
+check-generated: generate ## fail when a generated file is out of date
+	@stale=$$(git status --porcelain); \
+	  if [ -n "$$stale" ]; then echo "generated files differ (run make generate and commit):"; echo "$$stale"; git --no-pager diff; exit 1; fi
+
+.PHONY: clean
+clean: ## remove what was built and the quickstart's data
+	rm -rf bin quickstart-data
