@@ -1,0 +1,155 @@
+// Package catalog writes down what is inside an image: it runs syft over an
+// image's layers and keeps the result as a syft JSON document.
+//
+// It is responsible for cataloguing exactly as the grype command line does, for
+// the limits that protect this machine from an image, and for reading and
+// writing other SBOM formats. It is the only package that imports syft's
+// catalogers and stereoscope. It must not fetch anything by itself (it is handed
+// an image) and must not look for vulnerabilities.
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/anchore/syft/syft"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/sbom"
+)
+
+// The syft that is linked in, held to go.mod by a test.
+const syftVersion = "1.55.0"
+
+// settingsVersion counts changes of what is catalogued and how it is written;
+// stored documents of another number are made anew.
+const settingsVersion = "1"
+
+// Options bound the work on one image. Zero values take the defaults.
+type Options struct {
+	// TempDir is where layers are unpacked to while an image is catalogued; empty
+	// means the system's. Needs room for the uncompressed image.
+	TempDir string
+	// Parallelism is how many catalogers run at once; 0 is syft's own default.
+	Parallelism int
+	// MaxUncompressedBytes bounds the unpacked layers together; 32 GiB.
+	MaxUncompressedBytes int64
+	// MaxRatio bounds how often a layer may unpack to its compressed size, beyond
+	// the first GiB; 200.
+	MaxRatio int64
+	// MaxEntries bounds the files of all layers together; 2,000,000.
+	MaxEntries int64
+	// MaxPackages bounds the packages of an image; 200,000.
+	MaxPackages int
+	// MaxDocumentBytes bounds the finished document; 256 MiB.
+	MaxDocumentBytes int
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.MaxUncompressedBytes, 32<<30)
+	setDefault(&o.MaxRatio, 200)
+	setDefault(&o.MaxEntries, 2_000_000)
+	setDefault(&o.MaxPackages, 200_000)
+	setDefault(&o.MaxDocumentBytes, 256<<20)
+	return o
+}
+
+func setDefault[T int | int64](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// Cataloger catalogues images. It is safe for concurrent use.
+type Cataloger struct {
+	options Options
+	// licenses carries the licence scanner, which takes a second to build.
+	licenses context.Context //nolint:containedctx // syft takes it in no other way
+}
+
+// New makes a cataloger. Building the licence scanner takes about a second.
+func New(o Options) (*Cataloger, error) {
+	ctx, err := syft.SetContextLicenseScanner(context.Background(), settings(0).Licenses)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, "catalog: build licence scanner", err)
+	}
+	return &Cataloger{options: o.withDefaults(), licenses: ctx}, nil
+}
+
+// Version names the tool and the settings, as "syft-1.55.0/1". Documents made
+// under another version are not comparable.
+func (c *Cataloger) Version() string { return "syft-" + syftVersion + "/" + settingsVersion }
+
+// Catalog reads every layer of img and returns its SBOM. ref names the image in
+// the document; when it has a digest, img's manifest and config are checked
+// against it. Layers are checked against the config's diffIDs. Nothing stays on
+// disk.
+//
+// Errors are Malformed when the content contradicts itself or cannot be read,
+// TooLarge when a limit of Options is exceeded, Unsupported for layers of an
+// unknown kind, Timeout or Canceled when ctx ends, and otherwise of the kind
+// that reading the layers gave.
+func (c *Cataloger) Catalog(ctx context.Context, img v1.Image, ref image.Reference) (doc sbom.Document, err error) {
+	defer recoverInto(&err)
+	ctx = withValues{ctx, c.licenses}
+	guarded, err := guard(ctx, img, ref.Digest, c.options)
+	if err != nil {
+		return sbom.Document{}, errs.Op("catalog: "+ref.String(), err)
+	}
+	bill, err := c.catalog(ctx, guarded, ref)
+	if err == nil {
+		doc, err = c.document(bill)
+	}
+	if err != nil {
+		return sbom.Document{}, errs.Op("catalog: "+ref.String(), guarded.explain(ctx, err))
+	}
+	return doc, nil
+}
+
+// recoverInto turns a panic, which hostile content can cause in any parser,
+// into an error that says where it happened.
+func recoverInto(err *error) {
+	if p := recover(); p != nil {
+		*err = errs.New(errs.Malformed, "catalog: panic in %s: %v", panicSite(), p)
+	}
+}
+
+// panicSite names the function that panicked.
+func panicSite() string {
+	frames := runtime.CallersFrames(callers())
+	for panicked := false; ; {
+		f, more := frames.Next()
+		if panicked && !strings.HasPrefix(f.Function, "runtime.") {
+			return fmt.Sprintf("%s (%s:%d)", f.Function, filepath.Base(f.File), f.Line)
+		}
+		panicked = panicked || f.Function == "runtime.gopanic"
+		if !more {
+			return "an unknown place"
+		}
+	}
+}
+
+func callers() []uintptr {
+	pcs := make([]uintptr, 64)
+	return pcs[:runtime.Callers(1, pcs)]
+}
+
+// withValues is a context with the values of a second one.
+type withValues struct {
+	context.Context
+	values context.Context //nolint:containedctx // that is its purpose
+}
+
+// Value looks in the first context, then in the second.
+func (c withValues) Value(key any) any {
+	if v := c.Context.Value(key); v != nil {
+		return v
+	}
+	return c.values.Value(key)
+}

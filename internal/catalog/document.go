@@ -1,0 +1,99 @@
+package catalog
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/anchore/syft/syft/artifact"
+	"github.com/anchore/syft/syft/format/syftjson"
+	"github.com/anchore/syft/syft/linux"
+	"github.com/anchore/syft/syft/pkg"
+	syftsbom "github.com/anchore/syft/syft/sbom"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/sbom"
+)
+
+// document writes a bill as it is stored.
+func (c *Cataloger) document(bill *syftsbom.SBOM) (sbom.Document, error) {
+	count := bill.Artifacts.Packages.PackageCount()
+	if count > c.options.MaxPackages {
+		return sbom.Document{}, errs.New(errs.TooLarge, "%d packages, the limit is %d", count, c.options.MaxPackages)
+	}
+	trim(bill)
+	out := limitedBuffer{limit: c.options.MaxDocumentBytes}
+	if err := syftjson.NewFormatEncoder().Encode(&out, *bill); err != nil {
+		return sbom.Document{}, errs.Op("write document", err)
+	}
+	return sbom.Document{
+		JSON:        out.Bytes(),
+		Tool:        bill.Descriptor.Name,
+		ToolVersion: bill.Descriptor.Version,
+		Packages:    count,
+		Distro:      distro(bill.Artifacts.LinuxDistribution),
+	}, nil
+}
+
+// trim takes the per-file section away, and the edges to files with it.
+func trim(bill *syftsbom.SBOM) {
+	bill.Descriptor.Configuration = nil
+	bill.Artifacts = syftsbom.Artifacts{
+		Packages:          bill.Artifacts.Packages,
+		LinuxDistribution: bill.Artifacts.LinuxDistribution,
+	}
+	edges := make([]artifact.Relationship, 0, len(bill.Relationships))
+	for _, r := range bill.Relationships {
+		if isPackage(r.From, bill) && isPackage(r.To, bill) {
+			edges = append(edges, r)
+		}
+	}
+	bill.Relationships = edges
+}
+
+func isPackage(end artifact.Identifiable, bill *syftsbom.SBOM) bool {
+	switch end.(type) {
+	case pkg.Package, *pkg.Package:
+		return bill.Artifacts.Packages.Package(end.ID()) != nil
+	}
+	return false
+}
+
+// distro is the distribution as os-release names it, "debian 12".
+func distro(r *linux.Release) string {
+	switch {
+	case r == nil:
+		return ""
+	case r.VersionID != "":
+		return r.ID + " " + r.VersionID
+	case r.VersionCodename != "":
+		return r.ID + " " + r.VersionCodename
+	}
+	return r.ID
+}
+
+// limitedBuffer is a buffer that refuses to grow beyond a limit.
+type limitedBuffer struct {
+	bytes.Buffer
+	limit int
+}
+
+// Write appends p, or returns an error of kind TooLarge.
+func (b *limitedBuffer) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > b.limit {
+		return 0, errs.New(errs.TooLarge, "the document is larger than %s", size(int64(b.limit)))
+	}
+	return b.Buffer.Write(p)
+}
+
+// size writes a number of bytes for people.
+func size(n int64) string {
+	for _, unit := range []struct {
+		name string
+		of   int64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if n >= unit.of {
+			return fmt.Sprintf("%.4g %s", float64(n)/float64(unit.of), unit.name)
+		}
+	}
+	return fmt.Sprintf("%d bytes", n)
+}
