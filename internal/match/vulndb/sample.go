@@ -1,0 +1,335 @@
+package vulndb
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/anchore/grype/grype/db/provider"
+	v6 "github.com/anchore/grype/grype/db/v6"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+)
+
+//go:embed sample/*.json
+var sampleFiles embed.FS
+
+// sampleDate is the day the facts describe, and the date of the sample.
+var sampleDate = time.Date(2026, time.August, 16, 0, 0, 0, 0, time.UTC)
+
+// facts is everything the files in sample/ say, in our own compact form.
+type facts struct {
+	CVEs    []cveFact
+	Distros map[string]distroFacts // by distro id
+	GitHub  []githubFact
+	Go      []goFact
+	EOL     map[string]map[string][2]string // product, release -> end of active support, end of life
+}
+
+type cveFact struct {
+	ID        string     `json:"id"`
+	Published string     `json:"published"`
+	CVSS      string     `json:"cvss"`
+	CWE       []string   `json:"cwe"`
+	Summary   string     `json:"summary"`
+	EPSS      [2]float64 `json:"epss"` // score, percentile
+	KEV       *kevFact   `json:"kev"`
+}
+
+type kevFact struct {
+	Vendor     string `json:"vendor"`
+	Product    string `json:"product"`
+	Name       string `json:"name"`
+	Added      string `json:"added"`
+	Due        string `json:"due"`
+	Ransomware bool   `json:"ransomware"`
+}
+
+// distroFacts: release -> source package -> CVE -> fixed version, which is
+// empty while there is none.
+type distroFacts map[string]map[string]map[string]string
+
+type githubFact struct {
+	ID        string       `json:"id"`
+	CVE       string       `json:"cve"`
+	Severity  string       `json:"severity"`
+	Ecosystem string       `json:"ecosystem"`
+	Package   string       `json:"package"`
+	Affected  []githubSpan `json:"affected"`
+}
+
+type githubSpan struct {
+	Package string `json:"package"` // when it differs from the advisory's first
+	Range   string `json:"range"`
+	Fixed   string `json:"fixed"`
+}
+
+// goFact is a record of the Go vulnerability database. Fixed holds pairs of
+// introduced and fixed versions.
+type goFact struct {
+	ID      string   `json:"id"`
+	Aliases []string `json:"aliases"`
+	Module  string   `json:"module"`
+	Summary string   `json:"summary"`
+	Events  []string `json:"events"` // introduced, fixed, introduced, fixed, ...
+}
+
+// BuildSample builds the sample database into dir, which must not hold a
+// database yet, indexed and ready to be opened by grype. It needs no network
+// and takes well under a second. The result is marked as a sample.
+func BuildSample(ctx context.Context, dir string) (Installed, error) {
+	if err := checkPath(dir); err != nil {
+		return Installed{}, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Installed{}, diskError("vulndb: make directory", err)
+	}
+	checksum, err := writeSample(ctx, dir)
+	if err != nil {
+		return Installed{}, err
+	}
+	return prepare(ctx, dir, origin{checksum: checksum, source: "sample"}, nil)
+}
+
+// InstallSample builds the sample database and makes it the current build.
+func (l *Library) InstallSample(ctx context.Context, progress Progress) (Installed, error) {
+	s, err := l.newStage(ctx)
+	if err != nil {
+		return Installed{}, err
+	}
+	defer s.close()
+	progress.report("building", 0, 0)
+	checksum, err := writeSample(ctx, s.dir)
+	if err != nil {
+		return Installed{}, err
+	}
+	return l.install(ctx, s, origin{checksum: checksum, source: "sample"}, progress)
+}
+
+// writeSample writes the sample without indexes and returns its checksum. That
+// is of the facts, not of the file: SQLite does not write the same bytes twice,
+// and replicas that build the sample must agree on its name.
+func writeSample(ctx context.Context, dir string) (string, error) {
+	f, err := readFacts()
+	if err != nil {
+		return "", err
+	}
+	b, err := newBuilder(dir)
+	if err != nil {
+		return "", err
+	}
+	if err := errors.Join(addSample(ctx, b, f), b.close(sampleDate)); err != nil {
+		return "", errs.Op("vulndb: build the sample", err)
+	}
+	return sampleChecksum()
+}
+
+// sampleChecksum names the sample by its facts and by the schema grype writes.
+func sampleChecksum() (string, error) {
+	sum := sha256.New()
+	fmt.Fprintf(sum, "sample %d.%d.%d %s\n", v6.ModelVersion, v6.Revision, v6.Addition, sampleDate.Format(time.DateOnly))
+	err := fs.WalkDir(sampleFiles, ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := sampleFiles.ReadFile(path)
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(raw), raw)
+		return err
+	})
+	return algorithm + hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// addSample adds the facts under the names the real providers have: the sample
+// then speaks of the same namespaces as a real database, and findings keep
+// their identity when one takes its place. The mark says what it really is.
+func addSample(ctx context.Context, b *builder, f facts) error {
+	err := b.mark(v6.Provider{ID: SampleProvider, Version: "1", Processor: "tidewaiter", DateCaptured: &sampleDate})
+	if err != nil {
+		return err
+	}
+	for _, r := range f.records() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		item, err := json.Marshal(r.item)
+		if err != nil {
+			return errs.Wrap(errs.Internal, "vulndb: encode a fact", err)
+		}
+		state := provider.State{Provider: r.provider, Version: 1, Processor: "tidewaiter", Timestamp: sampleDate}
+		if err := b.add(state, r.schema, item); err != nil {
+			return errs.Wrap(errs.Internal, "vulndb: a fact of "+r.provider, err)
+		}
+	}
+	return nil
+}
+
+func readFacts() (facts, error) {
+	var f facts
+	f.Distros = map[string]distroFacts{}
+	err := errors.Join(
+		readFact("cves", &f.CVEs),
+		readFact("github", &f.GitHub),
+		readFact("go", &f.Go),
+		readFact("eol", &f.EOL),
+	)
+	for _, id := range []string{"debian", "alpine"} {
+		var d distroFacts
+		err = errors.Join(err, readFact(id, &d))
+		f.Distros[id] = d
+	}
+	return f, err
+}
+
+func readFact(name string, into any) error {
+	raw, err := sampleFiles.ReadFile("sample/" + name + ".json")
+	if err == nil {
+		err = json.Unmarshal(raw, into)
+	}
+	return errs.Wrap(errs.Internal, "vulndb: read the facts in "+name+".json", err)
+}
+
+// sampleRecord is a fact in the form grype's build library reads.
+type sampleRecord struct {
+	provider, schema string
+	item             any
+}
+
+// records returns the facts in the order the library needs: NVD's first, since
+// they lend their severity to others, ends of life last, since they amend the
+// distributions the others name.
+func (f facts) records() []sampleRecord {
+	var out []sampleRecord
+	add := func(provider, schema string, item any) {
+		out = append(out, sampleRecord{provider, schema, item})
+	}
+	known := map[string]cveFact{}
+	for _, c := range f.CVEs {
+		known[c.ID] = c
+		add("nvd", schemaNVD, c.nvd())
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.Distros)) {
+		for _, item := range f.Distros[id].items(id, known) {
+			add(id, schemaOS, item)
+		}
+	}
+	for _, g := range f.GitHub {
+		add("github", schemaGitHub, g.item(known[g.CVE]))
+	}
+	for _, g := range f.Go {
+		add("govulndb", schemaOSV, g.item())
+	}
+	for _, c := range f.CVEs {
+		if c.KEV != nil {
+			add("kev", schemaKEV, c.kev())
+		}
+		add("epss", schemaEPSS, epssItem{c.ID, c.EPSS[0], c.EPSS[1], sampleDate.Format(time.DateOnly)})
+	}
+	for _, product := range slices.Sorted(maps.Keys(f.EOL)) {
+		for _, release := range slices.Sorted(maps.Keys(f.EOL[product])) {
+			ends := f.EOL[product][release]
+			add("eol", schemaEOL, eolItem{Product: product, Name: release, EOAS: ends[0], EOL: ends[1]})
+		}
+	}
+	return out
+}
+
+func (c cveFact) nvd() nvdItem {
+	item := nvdCVE{
+		ID: c.ID, Published: c.Published, LastModified: c.Published, Status: "Analyzed",
+		Descriptions: []nvdText{{Lang: "en", Value: c.Summary}},
+		Metrics:      nvdMetrics{CVSS31: []nvdCVSS{{nvdCVSSData{c.CVSS, "3.1"}, "nvd@nist.gov", "Primary"}}},
+	}
+	for _, w := range c.CWE {
+		item.Weaknesses = append(item.Weaknesses, nvdWeakness{"nvd@nist.gov", "Primary", []nvdText{{Lang: "en", Value: w}}})
+	}
+	return nvdItem{item}
+}
+
+func (c cveFact) kev() kevItem {
+	use := "Unknown"
+	if c.KEV.Ransomware {
+		use = "Known"
+	}
+	return kevItem{
+		CVE: c.ID, Vendor: c.KEV.Vendor, Product: c.KEV.Product, Name: c.KEV.Name,
+		Added: c.KEV.Added, Due: c.KEV.Due, Ransomware: use, CWEs: c.CWE,
+		Action: "Apply updates per vendor instructions.",
+	}
+}
+
+// items returns one item for each CVE of each release.
+func (d distroFacts) items(id string, known map[string]cveFact) []osItem {
+	link := map[string]string{
+		"debian": "https://security-tracker.debian.org/tracker/",
+		"alpine": "https://www.cve.org/CVERecord?id=",
+	}[id]
+	format := map[string]string{"debian": "dpkg", "alpine": "apk"}[id]
+	var out []osItem
+	for _, release := range slices.Sorted(maps.Keys(d)) {
+		namespace := id + ":" + release
+		byCVE := map[string][]osFixed{}
+		for _, pkg := range slices.Sorted(maps.Keys(d[release])) {
+			for cve, version := range d[release][pkg] {
+				if version == "" {
+					version = noFix
+				}
+				byCVE[cve] = append(byCVE[cve], osFixed{Name: pkg, Namespace: namespace, Version: version, VersionFormat: format})
+			}
+		}
+		for _, cve := range slices.Sorted(maps.Keys(byCVE)) {
+			out = append(out, osItem{osVulnerability{
+				Name: cve, Namespace: namespace, Description: known[cve].Summary, Link: link + cve,
+				FixedIn: byCVE[cve], Metadata: osMetadata{Issued: known[cve].Published},
+			}})
+		}
+	}
+	return out
+}
+
+func (g githubFact) item(cve cveFact) githubItem {
+	a := githubAdvisory{
+		ID: g.ID, CVE: []string{g.CVE}, Severity: g.Severity, Summary: cve.Summary, Published: cve.Published,
+		Updated: cve.Published, URL: "https://github.com/advisories/" + g.ID,
+	}
+	if cve.CVSS != "" {
+		a.Severities = []githubCVSS{{cve.CVSS, "3.1"}}
+	}
+	for _, s := range g.Affected {
+		name := g.Package
+		if s.Package != "" {
+			name = s.Package
+		}
+		a.FixedIn = append(a.FixedIn, githubFixed{g.Ecosystem, name, s.Range, s.Fixed})
+	}
+	return githubItem{a}
+}
+
+// item returns the record in OSV form.
+func (g goFact) item() osvRecord {
+	var events []osvEvent
+	for i, v := range g.Events {
+		if i%2 == 0 {
+			events = append(events, osvEvent{Introduced: v})
+		} else {
+			events = append(events, osvEvent{Fixed: v})
+		}
+	}
+	return osvRecord{
+		ID: g.ID, Aliases: g.Aliases, Details: strings.TrimSpace(g.Summary), Modified: sampleDate,
+		References: []osvReference{{Type: "ADVISORY", URL: "https://pkg.go.dev/vuln/" + g.ID}},
+		Affected: []osvAffected{{
+			Package: osvPackage{Ecosystem: "Go", Name: g.Module},
+			Ranges:  []osvRange{{Type: "SEMVER", Events: events}},
+		}},
+	}
+}
