@@ -21,11 +21,12 @@ func (s *Store) ActiveBuild(ctx context.Context) (vuln.Build, error) {
 }
 
 // BeginBuild registers a build. The very first becomes active at once; a later
-// one becomes the candidate, replacing a candidate that was left behind. It
-// returns the build's id and whether it is active.
+// one becomes the candidate, replacing another candidate; one that is the
+// candidate already goes on where it stopped. It returns the build's id and
+// whether it is active.
 func (s *Store) BeginBuild(ctx context.Context, b vuln.Build) (id int64, active bool, err error) {
 	const query = `
-		SELECT id, state = 'active' FROM vuln_build
+		SELECT id, state FROM vuln_build
 		 WHERE checksum = $1 AND engine = $2 AND engine_version = $3 AND config = $4`
 	const insert = `
 		INSERT INTO vuln_build (checksum, engine, engine_version, config, schema_version, built, source, sample, state, activated_at)
@@ -37,9 +38,11 @@ func (s *Store) BeginBuild(ctx context.Context, b vuln.Build) (id int64, active 
 		if err := lockBuilds(ctx, tx); err != nil {
 			return err
 		}
-		err := tx.QueryRow(ctx, query, b.Checksum, b.Engine, b.EngineVersion, b.Config).Scan(&id, &active)
+		var state string
+		err := tx.QueryRow(ctx, query, b.Checksum, b.Engine, b.EngineVersion, b.Config).Scan(&id, &state)
+		active = state == "active"
 		switch {
-		case err == nil && active:
+		case err == nil && (active || state == "candidate"):
 			return nil
 		case err == nil:
 			// Seen before and not active: a number smaller than the active

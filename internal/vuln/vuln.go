@@ -70,6 +70,8 @@ const (
 	FixStateNotFixed FixState = "not-fixed"
 	FixStateWontFix  FixState = "wont-fix"
 	FixStateUnknown  FixState = "unknown"
+	// FixStateNone is what grype writes for a record that says nothing at all.
+	FixStateNone FixState = ""
 )
 
 // Rank orders fix states by what they tell a reader, best first when highest.
@@ -257,10 +259,9 @@ type Build struct {
 	Sample bool `json:"sample"`
 }
 
-// Coverage says what a build has data for.
-type Coverage struct {
-	// Distros holds "debian:12" and the like, with aliases applied when asked.
-	Distros map[string]bool
-	// Ecosystems holds package types such as "npm" and "python".
-	Ecosystems map[string]bool
+// Same reports whether two builds judge alike: the same database by the same
+// engine, version and configuration.
+func (b Build) Same(other Build) bool {
+	return b.Checksum == other.Checksum && b.Engine == other.Engine &&
+		b.EngineVersion == other.EngineVersion && b.Config == other.Config
 }
