@@ -13,6 +13,26 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
+// MatchedVulnerabilities lists the records that packages match under a build.
+func (s *Store) MatchedVulnerabilities(ctx context.Context, build int64) ([]vuln.Ref, error) {
+	const query = `
+		SELECT v.name, v.namespace FROM vulnerability v
+		 WHERE EXISTS (SELECT 1 FROM package_match m WHERE m.vulnerability_id = v.id
+		                  AND m.opened_build <= $1 AND (m.closed_build IS NULL OR m.closed_build > $1))
+		 ORDER BY v.id`
+	rows, err := s.pool.Query(ctx, query, build)
+	if err != nil {
+		return nil, wrap("list matched vulnerabilities", err)
+	}
+	var refs []vuln.Ref
+	var ref vuln.Ref
+	_, err = pgx.ForEachRow(rows, []any{&ref.ID, &ref.Namespace}, func() error {
+		refs = append(refs, ref)
+		return nil
+	})
+	return refs, wrap("list matched vulnerabilities", err)
+}
+
 // SwitchBuild makes the candidate the active build, unless packages appeared
 // that it has not judged: then it returns kind Conflict. Of the given records
 // the exploitability, which moves daily, is written with the switch. Summaries

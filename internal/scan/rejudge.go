@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -33,6 +34,9 @@ type Builds interface {
 	PackagesToJudge(ctx context.Context, build, after int64, limit int) ([]Stored, error)
 	// SaveCandidate writes what differs from the open rows.
 	SaveCandidate(ctx context.Context, build int64, packages []Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error
+	// MatchedVulnerabilities lists the records that packages match under the
+	// build.
+	MatchedVulnerabilities(ctx context.Context, build int64) ([]vuln.Ref, error)
 	// SwitchBuild makes the candidate active; kind Conflict while packages are
 	// missing.
 	SwitchBuild(ctx context.Context, build int64, records []vuln.Vulnerability) error
@@ -68,8 +72,7 @@ func (r *Rejudger) Rejudge(ctx context.Context, session Session) (done Rejudged,
 		return done, err
 	}
 	if !active {
-		records := map[vuln.Ref]vuln.Vulnerability{}
-		if done.Packages, err = r.judgeAll(ctx, session, id, records); err != nil {
+		if done.Packages, err = r.judgeAll(ctx, session, id); err != nil {
 			return done, err
 		}
 		done.Switched = true
@@ -87,24 +90,45 @@ func (r *Rejudger) Rejudge(ctx context.Context, session Session) (done Rejudged,
 }
 
 // judgeAll judges until the switch finds nothing missing.
-func (r *Rejudger) judgeAll(ctx context.Context, session Session, build int64, records map[vuln.Ref]vuln.Vulnerability) (judged int, err error) {
+func (r *Rejudger) judgeAll(ctx context.Context, session Session, build int64) (judged int, err error) {
 	for {
-		n, err := r.judgePass(ctx, session, build, records)
+		n, err := r.judgePass(ctx, session, build)
 		judged += n
 		if err != nil {
 			return judged, err
 		}
-		list := make([]vuln.Vulnerability, 0, len(records))
-		for _, v := range records {
-			list = append(list, v)
+		records, err := r.records(ctx, session, build)
+		if err != nil {
+			return judged, err
 		}
-		if err := r.Store.SwitchBuild(ctx, build, list); !errs.Is(err, errs.Conflict) {
+		if err := r.Store.SwitchBuild(ctx, build, records); !errs.Is(err, errs.Conflict) {
 			return judged, err
 		}
 	}
 }
 
-func (r *Rejudger) judgePass(ctx context.Context, session Session, build int64, records map[vuln.Ref]vuln.Vulnerability) (judged int, err error) {
+// records describes every vulnerability that is matched, for what changes daily
+// without changing a match.
+func (r *Rejudger) records(ctx context.Context, session Session, build int64) ([]vuln.Vulnerability, error) {
+	const batch = 1000
+	refs, err := r.Store.MatchedVulnerabilities(ctx, build)
+	if err != nil {
+		return nil, err
+	}
+	var out []vuln.Vulnerability
+	for part := range slices.Chunk(refs, batch) {
+		described, err := session.Vulnerabilities(ctx, part)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range described {
+			out = append(out, vuln.Vulnerability{Ref: v.Ref, EPSS: v.EPSS, Risk: v.Risk})
+		}
+	}
+	return out, nil
+}
+
+func (r *Rejudger) judgePass(ctx context.Context, session Session, build int64) (judged int, err error) {
 	const batch = 500
 	for after := int64(0); ; {
 		packages, err := r.Store.PackagesToJudge(ctx, build, after, batch)
@@ -112,14 +136,14 @@ func (r *Rejudger) judgePass(ctx context.Context, session Session, build int64, 
 			return judged, err
 		}
 		after = packages[len(packages)-1].ID
-		if err := r.judgeBatch(ctx, session, build, packages, records); err != nil {
+		if err := r.judgeBatch(ctx, session, build, packages); err != nil {
 			return judged, err
 		}
 		judged += len(packages)
 	}
 }
 
-func (r *Rejudger) judgeBatch(ctx context.Context, session Session, build int64, packages []Stored, records map[vuln.Ref]vuln.Vulnerability) error {
+func (r *Rejudger) judgeBatch(ctx context.Context, session Session, build int64, packages []Stored) error {
 	input := make([]inventory.Package, len(packages))
 	for i, p := range packages {
 		input[i] = p.Package
@@ -131,9 +155,6 @@ func (r *Rejudger) judgeBatch(ctx context.Context, session Session, build int64,
 	vulnerabilities, err := session.Vulnerabilities(ctx, refsOf(judgements))
 	if err != nil {
 		return err
-	}
-	for _, v := range vulnerabilities {
-		records[v.Ref] = vuln.Vulnerability{Ref: v.Ref, EPSS: v.EPSS, Risk: v.Risk}
 	}
 	return r.Store.SaveCandidate(ctx, build, packages, judgements, vulnerabilities)
 }
