@@ -9,7 +9,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build bin/tidewaiter, one static file (the first build takes minutes)
@@ -48,9 +48,10 @@ generate: ## write the generated pages and files again
 	go generate ./...
 
 .PHONY: check-generated
-check-generated: generate ## fail when a generated file is out of date
-	@stale=$$(git status --porcelain); \
-	  if [ -n "$$stale" ]; then echo "generated files differ (run make generate and commit):"; echo "$$stale"; git --no-pager diff; exit 1; fi
+check-generated: ## fail when a generated file is out of date
+	@state() { git status --porcelain; git diff; }; before=$$(state); $(MAKE) --no-print-directory generate; \
+	  if [ "$$before" != "$$(state)" ]; then \
+	    echo "generated files were out of date; they are written now, commit them:"; git status --short; exit 1; fi
 
 .PHONY: clean
 clean: ## remove what was built and the quickstart's data
