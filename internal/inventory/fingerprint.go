@@ -9,9 +9,9 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
-// fingerprintVersion is part of every fingerprint. Raise it when Package gains
+// FingerprintVersion is part of every fingerprint. Raise it when Package gains
 // a field that matchers read: stored packages then count as other packages.
-const fingerprintVersion = 1
+const FingerprintVersion = 1
 
 // Fingerprint is the sha256 of a matching input or of a matching context.
 type Fingerprint [sha256.Size]byte
@@ -25,7 +25,7 @@ func FingerprintOf(p Package) Fingerprint {
 	return hash(struct {
 		V int
 		P Package
-	}{fingerprintVersion, p})
+	}{FingerprintVersion, p})
 }
 
 // Fingerprint returns the fingerprint of the matching context: distro, packages
@@ -36,7 +36,7 @@ func (inv *Inventory) Fingerprint() Fingerprint {
 		Distro   *Distro
 		Packages []Fingerprint
 		Members  []Member
-	}{fingerprintVersion, inv.Distro, inv.Fingerprints, inv.Members})
+	}{FingerprintVersion, inv.Distro, inv.Fingerprints, inv.Members})
 }
 
 // hash digests the JSON form, which encoding/json makes the same every time:

@@ -14,7 +14,7 @@ func (e *Engine) OpenCandidate(ctx context.Context, in vulndb.Installed) (scan.S
 	if err := ctx.Err(); err != nil {
 		return nil, errs.Op("match: open candidate", err)
 	}
-	db, err := openDatabase(in)
+	db, err := openDatabase(in, e.matchers)
 	if err != nil {
 		return nil, err
 	}

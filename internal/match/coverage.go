@@ -1,0 +1,187 @@
+package match
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	v6 "github.com/anchore/grype/grype/db/v6"
+	"github.com/anchore/grype/grype/distro"
+	"github.com/anchore/grype/grype/vulnerability"
+	syft "github.com/anchore/syft/syft/pkg"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
+)
+
+// unknownDistro stands for packages of a distribution that nobody could name.
+const unknownDistro = "distro:unknown"
+
+// coverage answers what a database has data for and remembers the answers.
+type coverage struct {
+	reader v6.Reader
+	// hasMatcher tells whether a package type has a matcher of its own.
+	hasMatcher func(syft.Type) bool
+	answers    sync.Map // "distro:debian:12" -> bool
+}
+
+// missing lists the distros and ecosystems of judged packages without any data,
+// in order. A package type without matchers of its own counts as covered when
+// the database has records to search by CPE.
+func (c *coverage) missing(inv *inventory.Inventory) ([]string, error) {
+	missing := []string{}
+	seen := map[string]bool{}
+	for _, m := range inv.Members {
+		if m.Excluded != "" {
+			continue
+		}
+		name, covered := c.question(inv.Packages[m.Package])
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		ok, err := c.ask(name, covered)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			missing = append(missing, name)
+		}
+	}
+	slices.Sort(missing)
+	return missing, nil
+}
+
+// question names what a package needs data of, and how to find out.
+func (c *coverage) question(p inventory.Package) (name string, covered func() (bool, error)) {
+	switch {
+	case ofDistribution(syft.Type(p.Type)) && p.Distro.String() == "":
+		return unknownDistro, func() (bool, error) { return false, nil }
+	case ofDistribution(syft.Type(p.Type)):
+		return "distro:" + p.Distro.String(), func() (bool, error) { return c.hasDistro(p.Distro) }
+	}
+	return "ecosystem:" + typeName(p.Type), func() (bool, error) { return c.hasEcosystem(p.Type, p.Language) }
+}
+
+func typeName(t string) string {
+	if t == "" {
+		return string(syft.UnknownPkg)
+	}
+	return t
+}
+
+func (c *coverage) ask(name string, covered func() (bool, error)) (bool, error) {
+	if known, ok := c.answers.Load(name); ok {
+		return known.(bool), nil
+	}
+	ok, err := covered()
+	if err != nil {
+		return false, errs.Wrap(errs.Internal, "match: coverage of "+name, err)
+	}
+	c.answers.Store(name, ok)
+	return ok, nil
+}
+
+// hasDistro asks for any record about a package of the distro, with grype's
+// aliases (CentOS stands on Red Hat's data). AlmaLinux's own records only take
+// findings away; the findings are Red Hat's. Where the database lacks the
+// release, grype searches its neighbours: what comes of that is a guess, not
+// data.
+func (c *coverage) hasDistro(stored *inventory.Distro) (bool, error) {
+	d := toDistro(stored)
+	if d.Type == distro.AlmaLinux {
+		d.Type = distro.RedHat
+	}
+	spec := v6.OSSpecifier{
+		Name: d.Name(), MajorVersion: d.MajorVersion(), MinorVersion: d.MinorVersion(),
+		RemainingVersion: d.RemainingVersion(), LabelVersion: d.LabelVersion(),
+	}
+	if known, err := c.knowsRelease(spec); !known || err != nil {
+		return false, err
+	}
+	return c.any(nil, &spec)
+}
+
+// knowsRelease reports whether the database has the release itself, or the
+// major release as a whole.
+func (c *coverage) knowsRelease(spec v6.OSSpecifier) (bool, error) {
+	exact := spec
+	exact.DisableFallback = true
+	found, err := c.reader.GetOperatingSystems(exact)
+	if err != nil || len(found) > 0 {
+		return len(found) > 0, err
+	}
+	found, err = c.reader.GetOperatingSystems(spec)
+	return slices.ContainsFunc(found, func(os v6.OperatingSystem) bool { return os.MinorVersion == "" }), err
+}
+
+// hasEcosystem asks for any record about a package of the type outside of
+// distributions.
+func (c *coverage) hasEcosystem(packageType, language string) (bool, error) {
+	ecosystem := packageType
+	if packageType == "" && language != "" {
+		ecosystem = language
+	}
+	if ecosystem != "" && ecosystem != string(syft.UnknownPkg) {
+		if ok, err := c.any(&v6.PackageSpecifier{Ecosystem: ecosystem}, v6.NoOSSpecified); ok || err != nil {
+			return ok, err
+		}
+	}
+	if c.hasMatcher(syft.Type(packageType)) {
+		return false, nil
+	}
+	return c.hasCPEs()
+}
+
+func (c *coverage) any(p *v6.PackageSpecifier, os *v6.OSSpecifier) (bool, error) {
+	found, err := c.reader.GetAffectedPackages(p, &v6.GetPackageOptions{OSs: v6.OSSpecifiers{os}, Limit: 1})
+	switch {
+	case errors.Is(err, v6.ErrLimitReached):
+		return true, nil
+	case errors.Is(err, v6.ErrOSNotPresent), errors.Is(err, v6.ErrMissingOSIdentification):
+		return false, nil
+	}
+	return len(found) > 0, err
+}
+
+func (c *coverage) hasCPEs() (bool, error) {
+	found, err := c.reader.GetAffectedCPEs(nil, &v6.GetCPEOptions{Limit: 1})
+	if errors.Is(err, v6.ErrLimitReached) {
+		return true, nil
+	}
+	return len(found) > 0, err
+}
+
+// endOfLife is the day on which support for the distro ends: as the database
+// says, else as the image's os-release says, else the zero time. Where the
+// database speaks of major releases only, that holds for their point releases.
+func endOfLife(p vulnerability.Provider, stored *inventory.Distro) (time.Time, error) {
+	d := toDistro(stored)
+	if d == nil {
+		return time.Time{}, nil
+	}
+	major := distro.New(d.Type, d.MajorVersion(), d.Codename)
+	for _, asked := range []*distro.Distro{d, major} {
+		end, err := recordedEnd(p, asked)
+		if err != nil {
+			return time.Time{}, errs.Wrap(errs.Internal, "match: end of life of "+stored.String(), err)
+		}
+		if end != nil {
+			return end.UTC(), nil
+		}
+	}
+	if d.SupportEnd != nil {
+		return d.SupportEnd.UTC(), nil
+	}
+	return time.Time{}, nil
+}
+
+func recordedEnd(p vulnerability.Provider, d *distro.Distro) (*time.Time, error) {
+	checker, ok := p.(vulnerability.EOLChecker)
+	if !ok || d.MajorVersion() == "" {
+		return nil, nil
+	}
+	end, _, err := checker.GetOperatingSystemEOL(d)
+	return end, err
+}

@@ -1,0 +1,61 @@
+package match
+
+import (
+	"sync"
+
+	v6 "github.com/anchore/grype/grype/db/v6"
+	"github.com/anchore/grype/grype/vulnerability"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
+	"github.com/tidewaiter/tidewaiter/internal/vuln"
+)
+
+// database is an open vulnerability database, closed when nobody holds it.
+type database struct {
+	installed vulndb.Installed
+	build     vuln.Build
+	reader    v6.Reader
+	provider  vulnerability.Provider
+	coverage  coverage
+
+	mu      sync.Mutex
+	holders int
+}
+
+func openDatabase(in vulndb.Installed, matchers matcherIndex) (*database, error) {
+	reader, err := v6.NewReader(v6.Config{DBDirPath: in.Dir})
+	if err != nil {
+		return nil, (&errs.Error{Kind: errs.Malformed, Op: "match: open vulnerability database", Err: err}).
+			WithHint("run `tidewaiter vulndb update`, or import the database again")
+	}
+	return &database{
+		installed: in,
+		build: vuln.Build{
+			Checksum: in.Checksum, SchemaVersion: in.SchemaVersion, Built: in.Built.UTC(),
+			Source: in.Source, Sample: in.Sample,
+			Engine: engineName, EngineVersion: engineVersion, Config: configName(),
+		},
+		reader:   reader,
+		provider: v6.NewVulnerabilityProvider(reader),
+		coverage: coverage{reader: reader, hasMatcher: matchers.has},
+		holders:  1,
+	}, nil
+}
+
+func (d *database) retain() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.holders++
+}
+
+// release gives up one hold and closes the database with the last.
+func (d *database) release() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.holders--
+	if d.holders == 0 {
+		// It is read-only: nothing can be lost by a close that fails.
+		_ = d.provider.Close()
+	}
+}

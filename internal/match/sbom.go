@@ -1,0 +1,202 @@
+package match
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"github.com/anchore/grype/grype/pkg"
+	"github.com/anchore/syft/syft/artifact"
+	"github.com/anchore/syft/syft/file"
+	syft "github.com/anchore/syft/syft/pkg"
+	syftsbom "github.com/anchore/syft/syft/sbom"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/sbom"
+)
+
+// contents is an SBOM as grype sees it.
+type contents struct {
+	// judged are the packages that grype matches.
+	judged  []pkg.Package
+	context pkg.Context
+	// sbom is the whole document, with what grype leaves out.
+	sbom *syftsbom.SBOM
+}
+
+// TakeInventory reads from an SBOM what there is to match. Every package of the
+// document is a member; those that grype leaves out before matching say why.
+// The error is of kind Malformed when the document cannot be read. It needs no
+// database and may run in a process that has none.
+func TakeInventory(ctx context.Context, doc sbom.Document) (*inventory.Inventory, error) {
+	c, err := read(ctx, doc)
+	if err != nil {
+		return nil, err
+	}
+	return c.inventory(), nil
+}
+
+// read decodes a document with the settings of the grype CLI and removes what
+// the CLI does not match. A panic in a decoder is an error of the document.
+func read(ctx context.Context, doc sbom.Document) (c *contents, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c, err = nil, errs.Wrap(errs.Malformed, "match: read SBOM", fmt.Errorf("panic: %v at %s", r, debug.Stack()))
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return nil, errs.Op("match: read SBOM", err)
+	}
+	c, err = provide(doc.JSON)
+	if err != nil {
+		return nil, err
+	}
+	if c.versionlessOwns() {
+		return c.withoutVersionless(doc.JSON)
+	}
+	c.dropVersionless()
+	return c, nil
+}
+
+func provide(document []byte) (*contents, error) {
+	config := pkg.ProviderConfig{SynthesisConfig: pkg.SynthesisConfig{
+		Distro: pkg.DistroConfig{FixChannels: fixChannels()},
+	}}
+	judged, context, s, err := pkg.ProvideFromReader(bytes.NewReader(document), config)
+	if err != nil {
+		return nil, errs.Wrap(errs.Malformed, "match: read SBOM", err)
+	}
+	return &contents{judged: judged, context: context, sbom: s}, nil
+}
+
+// versionless reports whether a package has no version to compare. The grype
+// CLI drops such packages while it catalogues; syft by itself writes UNKNOWN.
+func versionless(version string) bool {
+	return version == "" || strings.EqualFold(version, "unknown")
+}
+
+func (c *contents) dropVersionless() {
+	kept := c.judged[:0:0]
+	for _, p := range c.judged {
+		if !versionless(p.Version) {
+			kept = append(kept, p)
+		}
+	}
+	c.judged = kept
+}
+
+// versionlessOwns reports whether a package without a version may have decided
+// about others: as an owner it makes grype leave packages out.
+func (c *contents) versionlessOwns() bool {
+	for _, r := range c.sbom.Relationships {
+		if r.Type != artifact.OwnershipByFileOverlapRelationship {
+			continue
+		}
+		if p, ok := r.From.(syft.Package); ok && versionless(p.Version) {
+			return true
+		}
+	}
+	for p := range c.sbom.Artifacts.Packages.Enumerate() {
+		if _, owns := p.Metadata.(pkg.FileOwner); owns && versionless(p.Version) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutVersionless reads the document again as the CLI would have written it,
+// without packages that have no version. The sbom stays the whole one.
+func (c *contents) withoutVersionless(document []byte) (*contents, error) {
+	var fields map[string]json.RawMessage
+	var artifacts []json.RawMessage
+	if err := json.Unmarshal(document, &fields); err != nil {
+		return nil, errs.Wrap(errs.Malformed, "match: read SBOM", err)
+	}
+	if err := json.Unmarshal(fields["artifacts"], &artifacts); err != nil {
+		return nil, errs.Wrap(errs.Malformed, "match: read SBOM", err)
+	}
+	kept := make([]json.RawMessage, 0, len(artifacts))
+	for _, a := range artifacts {
+		var p struct{ Version string }
+		if err := json.Unmarshal(a, &p); err == nil && !versionless(p.Version) {
+			kept = append(kept, a)
+		}
+	}
+	var err error
+	if fields["artifacts"], err = json.Marshal(kept); err != nil {
+		return nil, errs.Wrap(errs.Internal, "match: write SBOM", err)
+	}
+	filtered, err := json.Marshal(fields)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, "match: write SBOM", err)
+	}
+	out, err := provide(filtered)
+	if err != nil {
+		return nil, err
+	}
+	out.sbom = c.sbom
+	return out, nil
+}
+
+// inventory turns the contents into distinct packages, members and occurrences.
+func (c *contents) inventory() *inventory.Inventory {
+	b := inventory.NewBuilder(fromDistro(c.context.Distro))
+	judged := make(map[pkg.ID]pkg.Package, len(c.judged))
+	for _, p := range c.judged {
+		judged[p.ID] = p
+	}
+	handles := make(map[pkg.ID]int, len(c.judged))
+	for _, p := range c.sbom.Artifacts.Packages.Sorted() {
+		id := pkg.ID(p.ID())
+		if kept, ok := judged[id]; ok {
+			handles[id] = b.Add(fromGrype(kept), "", occurrence(p))
+			continue
+		}
+		b.Add(fromGrype(c.excluded(p)), whyExcluded(p), occurrence(p))
+	}
+	for _, p := range c.judged {
+		for _, owner := range p.RelatedPackages[artifact.OwnershipByFileOverlapRelationship] {
+			if handle, ok := handles[owner.ID]; ok {
+				b.Own(handle, handles[p.ID])
+			}
+		}
+	}
+	return b.Build()
+}
+
+// excluded gives a package that is not matched the form of those that are.
+func (c *contents) excluded(p syft.Package) pkg.Package {
+	out := pkg.New(p)
+	out.Distro = c.context.Distro
+	return out
+}
+
+func whyExcluded(p syft.Package) string {
+	if versionless(p.Version) {
+		return inventory.ExcludedNoVersion
+	}
+	return inventory.ExcludedOwned
+}
+
+func occurrence(p syft.Package) inventory.Occurrence {
+	o := inventory.Occurrence{ID: clean(string(p.ID()), maxText), Locations: locations(p.Locations)}
+	for _, l := range p.Licenses.ToSlice() {
+		o.Licenses = append(o.Licenses, clean(l.Value, maxText))
+	}
+	return o
+}
+
+func locations(set file.LocationSet) []inventory.Location {
+	var out []inventory.Location
+	for _, l := range set.ToSlice() {
+		out = append(out, inventory.Location{
+			Path:  clean(l.RealPath, maxPath),
+			Layer: clean(l.FileSystemID, maxText),
+		})
+	}
+	return out
+}
