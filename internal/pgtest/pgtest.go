@@ -45,13 +45,13 @@ func Empty(t testing.TB) string {
 	return fresh(t, (*server).create)
 }
 
-func fresh(t testing.TB, make func(*server, context.Context) (database, error)) string {
+func fresh(t testing.TB, create func(*server, context.Context) (database, error)) string {
 	t.Helper()
 	s, err := shared()
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
-	db, err := make(s, context.Background())
+	db, err := create(s, context.Background())
 	if err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}

@@ -2,7 +2,6 @@ package pgtest
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -46,17 +45,12 @@ func guard(s *localpostgres.Server, dir string) error {
 	cmd := exec.Command("/bin/sh", "-c", cleanup, "sh", strconv.Itoa(s.PID()), dir)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // not in reach of Ctrl-C
-	in, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
+	if _, err := cmd.StdinPipe(); err != nil {
 		return errs.Op("start clean-up", err)
 	}
-	keep = in
-	go func() { _ = cmd.Wait() }()
+	if err := cmd.Start(); err != nil {
+		return errs.Op("start clean-up", err)
+	}
+	go func() { _ = cmd.Wait() }() // holds cmd, and so the pipe's end
 	return nil
 }
-
-// keep holds the pipe's end: a collected one would be closed.
-var keep io.Closer
