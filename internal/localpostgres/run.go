@@ -63,7 +63,7 @@ func arguments(dir string, port int, durable bool) []string {
 	args := []string{
 		"-D", dir, "-p", strconv.Itoa(port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
-		"-c", "max_connections=200", "-c", "shared_buffers=128MB", "-c", "jit=off",
+		"-c", "max_connections=200", "-c", "shared_buffers=128MB", "-c", "jit=off", "-c", "dynamic_shared_memory_type=mmap",
 		"-c", "wal_level=minimal", "-c", "max_wal_senders=0",
 		"-c", "timezone=UTC", "-c", "log_timezone=UTC", "-c", "lc_messages=C",
 		"-c", "log_min_messages=warning", "-c", "logging_collector=off", "-c", "log_destination=stderr",
