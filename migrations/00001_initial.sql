@@ -443,19 +443,19 @@ $$;
 -- +goose StatementEnd
 
 -- What a repository stands for now: the images behind its live tags, those of
--- tagged indexes included. An image the repository never served, no longer has
--- or leaves out by a rule is not among them.
+-- tagged indexes included. An image the repository never served or leaves out by
+-- a rule is not among them.
 CREATE VIEW live_image AS
     SELECT t.repository_id, t.name AS tag, m.id AS manifest_id, m.inventory_id
       FROM tag t
       JOIN manifest m ON m.id = t.manifest_id AND m.kind IN ('image', 'sbom')
-      JOIN repository_manifest rm ON rm.repository_id = t.repository_id AND rm.manifest_id = m.id AND rm.presence = 'present'
+      JOIN repository_manifest rm ON rm.repository_id = t.repository_id AND rm.manifest_id = m.id AND rm.presence <> 'excluded'
     UNION ALL
     SELECT t.repository_id, t.name AS tag, m.id AS manifest_id, m.inventory_id
       FROM tag t
       JOIN manifest_child c ON c.parent_id = t.manifest_id
       JOIN manifest m ON m.id = c.child_id AND m.kind IN ('image', 'sbom')
-      JOIN repository_manifest rm ON rm.repository_id = t.repository_id AND rm.manifest_id = m.id AND rm.presence = 'present';
+      JOIN repository_manifest rm ON rm.repository_id = t.repository_id AND rm.manifest_id = m.id AND rm.presence <> 'excluded';
 
 -- The distinct inventories behind the live tags of a repository.
 -- +goose StatementBegin
