@@ -192,7 +192,8 @@ func (s *Store) SweepScans(ctx context.Context, maxAttempts int, enqueue Enqueue
 		if err := tx.QueryRow(ctx, missing).Scan(&permits); err != nil {
 			return err
 		}
-		return enqueue(ctx, tx, permits)
+		// What was revived just now is not counted as missing yet.
+		return enqueue(ctx, tx, permits+revived)
 	})
 	return revived, err
 }

@@ -51,6 +51,9 @@ type Options struct {
 	// LeaseRenewal is how often a running scan shows a sign of life; default 10
 	// seconds.
 	LeaseRenewal time.Duration
+	// SweepInterval is how often to look for what dead processes left behind;
+	// default 5 seconds.
+	SweepInterval time.Duration
 	Logger       *slog.Logger
 	// Metrics may be nil.
 	Metrics *Metrics
@@ -70,6 +73,7 @@ func New(o Options) (*Queue, error) {
 	config := &river.Config{
 		Logger:                      slog.New(quiet{o.Logger.Handler()}),
 		JobTimeout:                  -1, // a scan has its own deadline
+		SoftStopTimeout:             o.Grace,
 		MaxAttempts:                 o.MaxAttempts,
 		CompletedJobRetentionPeriod: time.Hour,
 		RescueStuckJobsAfter:        time.Hour, // a permit; the scan itself is revived by its lease
@@ -100,6 +104,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.LeaseRenewal == 0 {
 		o.LeaseRenewal = 10 * time.Second
+	}
+	if o.SweepInterval == 0 {
+		o.SweepInterval = 5 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -152,22 +159,16 @@ func (q *Queue) Stop(ctx context.Context) error {
 	q.sweeper()
 	<-q.swept
 	ctx = context.WithoutCancel(ctx)
-	soft, cancel := context.WithTimeout(ctx, q.options.Grace)
-	defer cancel()
-	if err := q.client.Stop(soft); err == nil {
-		return nil
-	}
 	const handBack = 15 * time.Second
-	hard, cancel := context.WithTimeout(ctx, handBack)
+	ctx, cancel := context.WithTimeout(ctx, q.options.Grace+handBack)
 	defer cancel()
-	return errs.Wrap(errs.Timeout, "queue: stop", q.client.StopAndCancel(hard))
+	return errs.Wrap(errs.Timeout, "queue: stop", q.client.Stop(ctx))
 }
 
 // sweep repairs, every few seconds, what dead processes left behind.
 func (q *Queue) sweep(ctx context.Context) {
 	defer close(q.swept)
-	const every = 5 * time.Second
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(q.options.SweepInterval)
 	defer ticker.Stop()
 	for {
 		q.sweepOnce(ctx)

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
@@ -65,10 +66,20 @@ func (w *permitWorker) run(ctx context.Context, job scan.Job) (result scan.Resul
 		}
 	}()
 	result, err = w.options.Run(ctx, job)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = errs.Wrap(errs.KindOf(cause), "queue: scan was stopped", err)
+	if err != nil && ctx.Err() != nil {
+		err = errs.Wrap(endOf(ctx), "queue: scan was stopped", err)
 	}
 	return result, err
+}
+
+// endOf says why a context ended: the kind of its cause when it has one of
+// ours, else timeout or canceled.
+func endOf(ctx context.Context) errs.Kind {
+	var ours *errs.Error
+	if errors.As(context.Cause(ctx), &ours) {
+		return ours.Kind
+	}
+	return errs.KindOf(ctx.Err())
 }
 
 func (w *permitWorker) heartbeat(ctx context.Context, job scan.Job, lost context.CancelCauseFunc) {

@@ -1,0 +1,184 @@
+package queue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/pgtest"
+	"github.com/tidewaiter/tidewaiter/internal/postgres"
+	"github.com/tidewaiter/tidewaiter/internal/queue"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
+)
+
+type rig struct {
+	t     *testing.T
+	pool  *pgxpool.Pool
+	store *postgres.Store
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	pool := pgtest.New(t)
+	r := &rig{t: t, pool: pool, store: postgres.New(pool)}
+	if err := r.store.SyncRegistries(t.Context(), map[string]string{"prod": "registry.example"}); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// start runs a queue until the test ends.
+func (r *rig) start(o queue.Options) *queue.Queue {
+	r.t.Helper()
+	q := r.queue(o)
+	if err := q.Start(r.t.Context()); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		if err := q.Stop(context.Background()); err != nil {
+			r.t.Error(err)
+		}
+	})
+	return q
+}
+
+func (r *rig) queue(o queue.Options) *queue.Queue {
+	r.t.Helper()
+	o.Pool, o.Scans, o.SweepInterval = r.pool, r.store, 50*time.Millisecond
+	q, err := queue.New(o)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return q
+}
+
+func (r *rig) push(q *queue.Queue, tags ...string) {
+	r.t.Helper()
+	for _, tag := range tags {
+		d := postgres.Delivery{DedupeKey: "id:" + tag, Action: "push", Repository: "team/app", Tag: tag}
+		if _, err := r.store.Accept(r.t.Context(), "prod", []postgres.Delivery{d}, q.Enqueue); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// until waits for the query to give true.
+func (r *rig) until(query string) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		var ok bool
+		if err := r.pool.QueryRow(ctx, "SELECT "+query).Scan(&ok); err != nil {
+			r.t.Fatalf("waiting for %s: %v", query, err)
+		}
+		if ok {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func TestEveryQueuedScanRunsOnce(t *testing.T) {
+	r := newRig(t)
+	var ran atomic.Int32
+	q := r.start(queue.Options{Workers: 4, Run: func(context.Context, scan.Job) (scan.Result, error) {
+		ran.Add(1)
+		return scan.Result{Phases: []scan.Phase{{Name: "resolve", Duration: time.Millisecond}}}, nil
+	}})
+	for i := range 20 {
+		r.push(q, fmt.Sprint("t", i))
+	}
+	r.until("count(*) = 20 FROM scan WHERE state = 'done' AND phases->0->>'name' = 'resolve'")
+	if n := ran.Load(); n != 20 {
+		t.Errorf("%d runs", n)
+	}
+}
+
+func TestAScanThatFailsIsTriedAgainOrEndsWithItsReason(t *testing.T) {
+	r := newRig(t)
+	var tries atomic.Int32
+	q := r.start(queue.Options{Workers: 2, Run: func(_ context.Context, job scan.Job) (scan.Result, error) {
+		switch {
+		case job.Ref.Tag == "gone":
+			return scan.Result{}, errs.New(errs.NotFound, "registry: no such tag")
+		case job.Ref.Tag == "panics":
+			panic("boom")
+		case tries.Add(1) == 1:
+			return scan.Result{}, errs.New(errs.Conflict, "busy")
+		}
+		return scan.Result{}, nil
+	}})
+	r.push(q, "gone", "busy", "panics")
+	r.until("count(*) = 1 FROM scan WHERE tag = 'gone' AND state = 'failed' AND reason = 'not_found' AND attempt = 1")
+	r.until("count(*) = 1 FROM scan WHERE tag = 'busy' AND state = 'done' AND attempt = 1")
+	r.until("count(*) = 1 FROM scan WHERE tag = 'panics' AND state = 'queued' AND reason = 'internal' AND run_after > now()")
+}
+
+func TestALostLeaseCancelsTheScan(t *testing.T) {
+	r := newRig(t)
+	canceled := make(chan error, 1)
+	q := r.start(queue.Options{Workers: 1, LeaseRenewal: 10 * time.Millisecond, Run: func(ctx context.Context, job scan.Job) (scan.Result, error) {
+		if job.Attempt > 1 {
+			return scan.Result{}, nil
+		}
+		if _, err := r.pool.Exec(context.WithoutCancel(ctx), `UPDATE scan SET lease_until = now() - interval '1 hour', lease_token = gen_random_uuid()`); err != nil {
+			return scan.Result{}, err
+		}
+		<-ctx.Done()
+		canceled <- context.Cause(ctx)
+		return scan.Result{}, ctx.Err()
+	}})
+	r.push(q, "x")
+	if cause := <-canceled; !errs.Is(cause, errs.Canceled) || errors.Is(cause, context.Canceled) {
+		t.Errorf("canceled because of %v", cause)
+	}
+	r.until("count(*) = 1 FROM scan WHERE state = 'done' AND attempt = 2")
+}
+
+func TestStopHandsRunningScansBack(t *testing.T) {
+	r := newRig(t)
+	running := make(chan struct{})
+	q := r.queue(queue.Options{Workers: 1, Grace: 50 * time.Millisecond, Run: func(ctx context.Context, _ scan.Job) (scan.Result, error) {
+		close(running)
+		<-ctx.Done()
+		return scan.Result{}, ctx.Err()
+	}})
+	if err := q.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.push(q, "x")
+	<-running
+	if err := q.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.until("count(*) = 1 FROM scan WHERE state = 'queued' AND attempt = 0 AND lease_token IS NULL")
+}
+
+func TestScansWithoutPermitsAreFound(t *testing.T) {
+	r := newRig(t)
+	idle := r.queue(queue.Options{})
+	r.push(idle, "x")
+	if _, err := r.pool.Exec(t.Context(), `DELETE FROM river_job`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.pool.Exec(t.Context(), `UPDATE scan SET run_after = now() - interval '1 minute'`); err != nil {
+		t.Fatal(err)
+	}
+	r.start(queue.Options{Workers: 1, Run: func(context.Context, scan.Job) (scan.Result, error) { return scan.Result{}, nil }})
+	r.until("count(*) = 1 FROM scan WHERE state = 'done'")
+}
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"))
+}
