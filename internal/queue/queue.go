@@ -54,7 +54,7 @@ type Options struct {
 	// SweepInterval is how often to look for what dead processes left behind;
 	// default 5 seconds.
 	SweepInterval time.Duration
-	Logger       *slog.Logger
+	Logger        *slog.Logger
 	// Metrics may be nil.
 	Metrics *Metrics
 }

@@ -148,6 +148,7 @@ func TestALostLeaseCancelsTheScan(t *testing.T) {
 
 func TestStopHandsRunningScansBack(t *testing.T) {
 	r := newRig(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	running := make(chan struct{})
 	q := r.queue(queue.Options{Workers: 1, Grace: 50 * time.Millisecond, Run: func(ctx context.Context, _ scan.Job) (scan.Result, error) {
 		close(running)
@@ -177,8 +178,4 @@ func TestScansWithoutPermitsAreFound(t *testing.T) {
 	}
 	r.start(queue.Options{Workers: 1, Run: func(context.Context, scan.Job) (scan.Result, error) { return scan.Result{}, nil }})
 	r.until("count(*) = 1 FROM scan WHERE state = 'done'")
-}
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/jackc/pgx/v5/pgxpool.(*Pool).backgroundHealthCheck"))
 }
