@@ -24,11 +24,12 @@ type database struct {
 }
 
 func openDatabase(in vulndb.Installed, matchers matcherIndex) (*database, error) {
-	reader, err := v6.NewReader(v6.Config{DBDirPath: in.Dir})
+	plain, err := v6.NewReader(v6.Config{DBDirPath: in.Dir})
 	if err != nil {
 		return nil, (&errs.Error{Kind: errs.Malformed, Op: "match: open vulnerability database", Err: err}).
 			WithHint("run `tidewaiter vulndb update`, or import the database again")
 	}
+	reader := &reader{Reader: plain}
 	return &database{
 		installed: in,
 		build: vuln.Build{
