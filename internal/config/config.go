@@ -39,7 +39,7 @@ type Config struct {
 	VulnDB VulnDB `yaml:"vulndb"`
 	// Directory for files that a scan needs while it runs; empty means the system's.
 	TempDir string `yaml:"temp_dir" path:"true" env:"TIDEWAITER_TEMP_DIR" flag:"temp-dir"`
-	// PEM file of certificate authorities to trust for every outgoing connection besides the system's. Proxies are taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
+	// PEM file of certificate authorities to trust for outgoing connections besides the system's. Proxies are taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 	CAFile string `yaml:"ca_file" path:"true" env:"TIDEWAITER_CA_FILE"`
 	// What one webhook, image or document may cost.
 	Limits Limits `yaml:"limits"`
@@ -82,9 +82,9 @@ type Receiver struct {
 // Workers are what scans images.
 type Workers struct {
 	// Whether this process scans.
-	Enabled bool `yaml:"enabled" default:"true" env:"TIDEWAITER_WORKERS_ENABLED" flag:"worker"`
+	Enabled bool `yaml:"enabled" default:"true" env:"TIDEWAITER_WORKERS_ENABLED" flag:"workers"`
 	// Scans at a time in this process.
-	Count int `yaml:"count" default:"2" env:"TIDEWAITER_WORKERS" flag:"workers"`
+	Count int `yaml:"count" default:"2" env:"TIDEWAITER_WORKERS_COUNT" flag:"worker-count"`
 	// Time one scan may take.
 	JobTimeout time.Duration `yaml:"job_timeout" default:"30m"`
 	// Time running scans may go on after the stop signal; what is not finished then is queued again.
@@ -105,9 +105,9 @@ type API struct {
 type VulnDB struct {
 	// Directory that holds database builds. Needs about 4 GiB.
 	Dir string `yaml:"dir" default:"/var/lib/tidewaiter/vulndb" path:"true" env:"TIDEWAITER_VULNDB_DIR" flag:"vulndb-dir"`
-	// Where to look for new builds: the address of a `latest.json` as grype's distribution or a mirror of it serves it; empty means grype's own.
-	URL string `yaml:"url" env:"TIDEWAITER_VULNDB_URL"`
-	// PEM file of certificate authorities to trust for `url`, besides `ca_file`.
+	// Where to look for new builds: the base of a mirror of grype's distribution, or the address of its `latest.json`; empty means grype's own. A user and password in it are sent as basic authentication.
+	URL URL `yaml:"url" env:"TIDEWAITER_VULNDB_URL"`
+	// PEM file of certificate authorities to trust for `url`, in place of `ca_file`.
 	CAFile string `yaml:"ca_file" path:"true"`
 	// Time between looks for a new build.
 	UpdateInterval time.Duration `yaml:"update_interval" default:"1h"`
@@ -124,9 +124,9 @@ type Limits struct {
 	// Most layers of an image.
 	Layers int `yaml:"layers" default:"512"`
 	// Largest image once unpacked: the sum of its uncompressed layers.
-	UnpackedBytes Size `yaml:"unpacked_bytes" default:"60GiB"`
+	UnpackedBytes Size `yaml:"unpacked_bytes" default:"32GiB"`
 	// Largest manifest, index or image config.
-	ManifestBytes Size `yaml:"manifest_bytes" default:"4MiB"`
+	ManifestBytes Size `yaml:"manifest_bytes" default:"8MiB"`
 	// Largest uploaded SBOM.
 	SBOMBytes Size `yaml:"sbom_bytes" default:"32MiB"`
 }
@@ -143,9 +143,11 @@ type Registry struct {
 	Endpoint string `yaml:"endpoint"`
 	// Whether to speak HTTP without TLS. Credentials then travel in the clear.
 	PlainHTTP bool `yaml:"plain_http" default:"false"`
-	// PEM file of certificate authorities to trust for this registry, besides `ca_file`.
+	// PEM file of certificate authorities to trust for this registry besides the system's, in place of `ca_file`.
 	CAFile string `yaml:"ca_file" path:"true"`
-	// Time one request to the registry may take before its answer begins.
+	// Hosts, with the port if it is not 443, of token and storage services that belong to the registry. Only these, `host` and `endpoint` may have private addresses.
+	TrustedHosts []string `yaml:"trusted_hosts"`
+	// Time one small request may take, and each pause within a layer.
 	RequestTimeout time.Duration `yaml:"request_timeout" default:"30s"`
 	// How to log in; nothing for anonymous. One of the three ways.
 	Auth RegistryAuth `yaml:"auth"`

@@ -200,6 +200,7 @@ platforms: [linux/amd64, linux/amd64]
   - name: ok
     host: docker.io
     endpoint: http://x
+    trusted_hosts: [ok.example, "a b"]
   - name: ok
     host: registry-1.docker.io
     webhook: {auth: {kind: bearer}}
@@ -227,11 +228,12 @@ platforms: [linux/amd64, linux/amd64]
 				"line 10: registries[1].auth: choose one of docker_config, username with password, and token",
 				"line 10: registries[1].auth: username and password belong together",
 				`line 13: registries[2].endpoint: "http://x" is not a host: write it without scheme and path, as registry.example or registry.example:5000`,
-				`line 14: registries[3].name: "ok" is the name of registries[2] already`,
-				`line 15: registries[3].host: "docker.io" is registries[2].host already; a host can belong to one registry, once`,
-				"line 21: registries[4].webhook.auth.secrets: 0 given, want one, or two while rotating",
-				`line 24: registries[5].webhook.format: "smoke" is not known; use one of: distribution, harbor, generic`,
-				"line 27: registries[6].webhook.auth.secrets[0]: is empty",
+				`line 14: registries[2].trusted_hosts[1]: "a b" is not a host: write it without scheme and path, as registry.example or registry.example:5000`,
+				`line 15: registries[3].name: "ok" is the name of registries[2] already`,
+				`line 16: registries[3].host: "docker.io" is registries[2].host already; a host can belong to one registry, once`,
+				"line 22: registries[4].webhook.auth.secrets: 0 given, want one, or two while rotating",
+				`line 25: registries[5].webhook.format: "smoke" is not known; use one of: distribution, harbor, generic`,
+				"line 28: registries[6].webhook.auth.secrets[0]: is empty",
 			},
 		},
 		{"a webhook without a format", minimal + "registries: [{name: a, host: a.example, webhook: {auth: {kind: bearer}}}]\n", []string{"line 2: registries[0].webhook.format: empty"}},
@@ -262,7 +264,7 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 	source := minimal + "listen: :1\nworkers: {count: 3}\n"
 	c, problems := load([]byte(source), dir, environment(
 		"TIDEWAITER_DATABASE_URL", "file:"+filepath.Join(dir, "url"), "TIDEWAITER_LISTEN", "",
-		"TIDEWAITER_WORKERS", "7", "TIDEWAITER_API_ENABLED", "false", "TIDEWAITER_LOG_LEVEL", "debug"))
+		"TIDEWAITER_WORKERS_COUNT", "7", "TIDEWAITER_API_ENABLED", "false", "TIDEWAITER_LOG_LEVEL", "debug"))
 	if problems != nil {
 		t.Fatal(problems)
 	}
@@ -270,8 +272,8 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 	if diff := cmp.Diff([]any{"postgres://from-file/t", ":1", 7, false, "debug"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	_, problems = load([]byte(source), dir, environment("TIDEWAITER_WORKERS", "x", "TIDEWAITER_LISTEN", "nowhere"))
-	if diff := cmp.Diff(`TIDEWAITER_WORKERS (for workers.count): "x" is not a whole number`, problems.Error()); diff != "" {
+	_, problems = load([]byte(source), dir, environment("TIDEWAITER_WORKERS_COUNT", "x", "TIDEWAITER_LISTEN", "nowhere"))
+	if diff := cmp.Diff(`TIDEWAITER_WORKERS_COUNT (for workers.count): "x" is not a whole number`, problems.Error()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	_, problems = load([]byte(source), dir, environment("TIDEWAITER_LISTEN", "nowhere"))

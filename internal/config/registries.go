@@ -45,7 +45,7 @@ func (r Registry) checkName(ps *Problems, path string, taken map[string]string) 
 	}
 }
 
-// checkHosts checks host, aliases and endpoint and reports whether all are good.
+// checkHosts checks every host of a registry and reports whether all are good.
 // The same endpoint may serve several registries.
 func (r Registry) checkHosts(ps *Problems, path string, taken map[string]string) bool {
 	before := len(*ps)
@@ -55,6 +55,11 @@ func (r Registry) checkHosts(ps *Problems, path string, taken map[string]string)
 	}
 	if r.Endpoint != "" && !isHost(r.Endpoint) {
 		ps.add(path+".endpoint", notHost, r.Endpoint)
+	}
+	for i, host := range r.TrustedHosts {
+		if !isHost(host) {
+			ps.add(at(path+".trusted_hosts", i), notHost, host)
+		}
 	}
 	return len(*ps) == before
 }

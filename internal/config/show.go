@@ -27,7 +27,7 @@ func plainValue(v reflect.Value) any {
 	switch {
 	case v.Type() == durationType:
 		return shortDuration(time.Duration(v.Int()))
-	case v.Type() == sizeType, v.Type() == secretType, v.Type() == platformType:
+	case v.Type() == sizeType, v.Type() == secretType, v.Type() == urlType, v.Type() == platformType:
 		return fmt.Sprint(v.Interface())
 	case v.Kind() == reflect.Slice:
 		list := make([]any, v.Len())

@@ -14,15 +14,18 @@ import (
 func TestSecretNeverPrints(t *testing.T) {
 	c := Default()
 	c.Database.URL = "hunter2"
+	c.VulnDB.URL = "https://u:hunter2@mirror.example/"
 	c.Registries = []Registry{{Auth: RegistryAuth{Password: "hunter2"}, Webhook: Webhook{Auth: WebhookAuth{Secrets: []Secret{"hunter2"}}}}}
 	var out bytes.Buffer
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "%t"} {
 		fmt.Fprintf(&out, verb+"\n", c)
 		fmt.Fprintf(&out, verb+"\n", c.Database.URL)
 		fmt.Fprintf(&out, verb+"\n", &c)
+		fmt.Fprintf(&out, verb+"\n", c.VulnDB.URL)
+		fmt.Fprintf(&out, verb+"\n", URL("://hunter2"))
 	}
 	for _, h := range []slog.Handler{slog.NewJSONHandler(&out, nil), slog.NewTextHandler(&out, nil)} {
-		slog.New(h).Info("x", "config", c, "secret", c.Database.URL)
+		slog.New(h).Info("x", "config", c, "secret", c.Database.URL, "url", c.VulnDB.URL)
 	}
 	if err := json.NewEncoder(&out).Encode(c); err != nil {
 		t.Fatal(err)
@@ -36,6 +39,9 @@ func TestSecretNeverPrints(t *testing.T) {
 		if strings.Contains(out.String(), leak) {
 			t.Errorf("a secret was printed as %q", leak)
 		}
+	}
+	if !strings.Contains(string(shown), "https://u:xxxxx@mirror.example/") {
+		t.Error("the mirror is not shown")
 	}
 	if !strings.Contains(out.String(), redacted) {
 		t.Error("nothing says that a secret was left out")

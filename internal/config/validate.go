@@ -90,7 +90,7 @@ func (c Config) checkVulnDB(ps *Problems) {
 		ps.add("vulndb.dir", "empty")
 	}
 	if c.VulnDB.URL != "" {
-		u, err := url.Parse(c.VulnDB.URL)
+		u, err := url.Parse(c.VulnDB.URL.Reveal())
 		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 			ps.add("vulndb.url", "not an https:// or http:// address")
 		}

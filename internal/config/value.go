@@ -16,6 +16,7 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 	sizeType     = reflect.TypeFor[Size]()
 	secretType   = reflect.TypeFor[Secret]()
+	urlType      = reflect.TypeFor[URL]()
 	platformType = reflect.TypeFor[image.Platform]()
 )
 
@@ -83,6 +84,8 @@ func typeName(t reflect.Type) string {
 		return "size"
 	case t == secretType:
 		return "secret"
+	case t == urlType:
+		return "url"
 	case t == platformType:
 		return "platform"
 	case t.Kind() == reflect.Slice:

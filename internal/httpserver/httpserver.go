@@ -102,6 +102,9 @@ func (s *Server) Addr() string {
 	return s.listener.Addr().String()
 }
 
+// Handler returns what is served, for tests that need no listener.
+func (s *Server) Handler() http.Handler { return s.options.Handler }
+
 // Draining reports whether the server was told to stop.
 func (s *Server) Draining() bool { return s.draining.Load() }
 
