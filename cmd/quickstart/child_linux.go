@@ -1,0 +1,9 @@
+package main
+
+import "syscall"
+
+// attributes put a program out of reach of the terminal's Ctrl-C, which is
+// ours to pass on in the right order, and end it when we die.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// console tells a person how far things are: on a terminal in one line that
+// changes, elsewhere in lines, with a sign of life during long steps.
+type console struct {
+	out      io.Writer
+	terminal bool
+}
+
+func newConsole(f *os.File) *console {
+	info, err := f.Stat()
+	return &console{out: f, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
+}
+
+// say prints a line as it is.
+func (c *console) say(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
+
+// step runs work under a name. What work reports is shown while it runs, what
+// it returns is shown as its outcome.
+func (c *console) step(name string, work func(report func(string)) (outcome string, err error)) error {
+	s := &step{console: c, name: name, started: time.Now()}
+	s.draw()
+	stop := s.tick()
+	outcome, err := work(s.report)
+	stop()
+	if err != nil {
+		s.finish("failed", "")
+		return err
+	}
+	s.finish("ok", outcome)
+	return nil
+}
+
+// step is one that is under way.
+type step struct {
+	*console
+	name    string
+	started time.Time
+
+	mu     sync.Mutex
+	detail string
+}
+
+// report changes what is shown beside the name.
+func (s *step) report(detail string) {
+	s.mu.Lock()
+	changed := s.detail != detail
+	s.detail = detail
+	s.mu.Unlock()
+	if s.terminal && changed {
+		s.draw()
+	}
+}
+
+func (s *step) draw() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	elapsed := time.Since(s.started).Round(time.Second)
+	if s.terminal {
+		fmt.Fprintf(s.out, "\r\x1b[K  ..     %-18s %4s  %s", s.name, elapsed, cut(s.detail, 90))
+		return
+	}
+	fmt.Fprintf(s.out, "  ..     %-18s %4s  %s\n", s.name, elapsed, s.detail)
+}
+
+// tick draws from time to time until the returned function is called.
+func (s *step) tick() (stop func()) {
+	every := 15 * time.Second
+	if s.terminal {
+		every = time.Second
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ticker.C:
+				s.draw()
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+func (s *step) finish(word, outcome string) {
+	if s.terminal {
+		fmt.Fprint(s.out, "\r\x1b[K")
+	}
+	elapsed := time.Since(s.started)
+	fmt.Fprintf(s.out, "  %-6s %-18s %4s  %s\n", word, s.name, short(elapsed), outcome)
+}
+
+// short writes a duration in at most five characters: 0.3s, 12s, 4m10s.
+func short(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}
+
+// cut shortens a text to n characters, so that a line stays one line.
+func cut(text string, n int) string {
+	runes := []rune(text)
+	if len(runes) <= n {
+		return text
+	}
+	return string(runes[:n-1]) + "…"
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+)
+
+// getDatabase brings a vulnerability database into the data directory: grype's
+// official one, else the one of an earlier run, else the sample.
+func (q *quickstart) getDatabase(ctx context.Context, report func(string)) (string, error) {
+	if !q.Sample {
+		report("looking for grype's official database")
+		_, err := tool(ctx, report, q.program, "vulndb", "update", "--config", q.configFile())
+		if err == nil {
+			return "grype's official database, up to date", nil
+		}
+		if ctx.Err() != nil {
+			return "", err
+		}
+		q.out.say("\n         the official database cannot be had: %s", firstLine(err))
+	}
+	if _, err := os.Stat(filepath.Join(q.vulndbDir(), "current")); err == nil && !q.Sample {
+		return "the database of an earlier run", nil
+	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", errs.Op("look for a database", err)
+	}
+	return q.buildSample(ctx, report)
+}
+
+// buildSample builds a database from the advisory facts of the source tree.
+func (q *quickstart) buildSample(ctx context.Context, report func(string)) (string, error) {
+	report("building the sample database")
+	if _, err := tool(ctx, report, q.program, "vulndb", "build", "--config", q.configFile(), "--sample"); err != nil {
+		return "", errs.Op("build the sample database", err)
+	}
+	return "SAMPLE database: some well-known vulnerabilities, for trying out only", nil
+}
+
+// firstLine is the beginning of an error that fits a line.
+func firstLine(err error) string {
+	return cut(err.Error(), 100)
+}
