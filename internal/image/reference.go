@@ -24,6 +24,13 @@ var tagPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
 // manifests").
 func IsTag(s string) bool { return tagPattern.MatchString(s) }
 
+var repositoryPattern = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+
+// IsRepository reports whether s can be a repository's name (OCI
+// distribution-spec, "Pulling manifests"). What is one has no path segment with
+// a meaning of its own, as "..", and is safe in a URL.
+func IsRepository(s string) bool { return len(s) <= 255 && repositoryPattern.MatchString(s) }
+
 // ParseReference reads "host/repository[:tag][@digest]". A reference without a
 // tag and digest gets the tag "latest"; one without a host is Docker Hub's.
 // The error is of kind Invalid.
@@ -37,7 +44,7 @@ func ParseReference(s string) (Reference, error) {
 		rest, digest = s[:at], d
 	}
 	tag, err := name.NewTag(rest, name.WithDefaultTag(""))
-	if err != nil {
+	if err != nil || !IsRepository(tag.RepositoryStr()) {
 		return Reference{}, errs.New(errs.Invalid, "image: %.300q is not an image reference", s).
 			WithHint("write it as host/repository:tag or host/repository@sha256:…")
 	}
@@ -56,7 +63,7 @@ func ParseReference(s string) (Reference, error) {
 // ParseRepository reads "host/repository" without a tag or digest.
 func ParseRepository(s string) (Reference, error) {
 	repo, err := name.NewRepository(s)
-	if err != nil {
+	if err != nil || !IsRepository(repo.RepositoryStr()) {
 		return Reference{}, errs.New(errs.Invalid, "image: %.300q is not a repository", s).
 			WithHint("write it as host/repository")
 	}

@@ -1,0 +1,64 @@
+package registry
+
+import (
+	"os"
+
+	"github.com/docker/cli/cli/config/configfile"
+	"github.com/docker/cli/cli/config/types"
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+)
+
+// authenticator returns the credential to log in with now.
+func (s Settings) authenticator(registry name.Registry) (authn.Authenticator, error) {
+	switch a := s.Auth; {
+	case a.Username != "" || a.Password != "":
+		return &authn.Basic{Username: a.Username, Password: a.Password}, nil
+	case a.Token != "":
+		return &authn.Bearer{Token: a.Token}, nil
+	case a.DockerConfig != "":
+		return s.fromDockerConfig(registry)
+	}
+	return authn.Anonymous, nil
+}
+
+// fromDockerConfig looks the registry up in a Docker config.json, under the
+// names that Docker itself may have stored it by. A credential helper is a
+// program; it is given RequestTimeout.
+func (s Settings) fromDockerConfig(registry name.Registry) (authn.Authenticator, error) {
+	f, err := os.Open(s.Auth.DockerConfig)
+	if err != nil {
+		return nil, errs.New(errs.Unauthorized, "docker config: %v", err).WithHint("check auth of registry %s", s.Name)
+	}
+	defer func() { _ = f.Close() }()
+	config := configfile.New(s.Auth.DockerConfig)
+	if err := config.LoadFromReader(f); err != nil {
+		// The parser's message may quote the file.
+		return nil, errs.New(errs.Unauthorized, "docker config %s cannot be parsed", s.Auth.DockerConfig).WithHint("check auth of registry %s", s.Name)
+	}
+	for _, key := range configKeys(s, registry) {
+		found, err := s.ask(config, key)
+		if err != nil {
+			return nil, err
+		}
+		if found != (types.AuthConfig{ServerAddress: found.ServerAddress}) {
+			return authn.FromConfig(authn.AuthConfig{
+				Username: found.Username, Password: found.Password, Auth: found.Auth,
+				IdentityToken: found.IdentityToken, RegistryToken: found.RegistryToken,
+			}), nil
+		}
+	}
+	return authn.Anonymous, nil
+}
+
+func configKeys(s Settings, registry name.Registry) []string {
+	if s.Host == "docker.io" {
+		return []string{authn.DefaultAuthKey, "docker.io"}
+	}
+	if registry.RegistryStr() == s.Host {
+		return []string{s.Host}
+	}
+	return []string{s.Host, registry.RegistryStr()}
+}

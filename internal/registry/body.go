@@ -1,0 +1,74 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+)
+
+// body is a response's body that ends a transfer which stalls or grows too
+// large, and gives its errors a kind.
+type body struct {
+	io.ReadCloser
+	host   string
+	cancel context.CancelFunc
+	pause  time.Duration
+	idle   *time.Timer
+	left   int64 // bytes still allowed; negative means any number
+	limit  int64
+	// stalled is set when idle has cancelled the transfer.
+	stalled atomic.Bool
+}
+
+// newBody bounds manifests in size; layers and configs have a size that the
+// manifest states and the library checks.
+func newBody(resp *http.Response, cancel context.CancelFunc, s Settings) *body {
+	b := &body{ReadCloser: resp.Body, host: resp.Request.URL.Host, cancel: cancel, pause: s.RequestTimeout, left: -1}
+	if strings.Contains(resp.Request.URL.Path, "/manifests/") {
+		b.left, b.limit = s.MaxManifestBytes, s.MaxManifestBytes
+	}
+	b.idle = time.AfterFunc(b.pause, func() {
+		b.stalled.Store(true)
+		cancel()
+	})
+	// It runs only while somebody reads.
+	b.idle.Stop()
+	return b
+}
+
+// Read reads on.
+func (b *body) Read(p []byte) (int, error) {
+	b.idle.Reset(b.pause)
+	n, err := b.ReadCloser.Read(p)
+	b.idle.Stop()
+	if b.left >= 0 {
+		if int64(n) > b.left {
+			return 0, errs.New(errs.TooLarge, "the manifest is larger than %d bytes", b.limit)
+		}
+		b.left -= int64(n)
+	}
+	if err == nil || err == io.EOF { //nolint:errorlint // io.Reader's contract
+		return n, err
+	}
+	if b.stalled.Load() {
+		return n, errs.New(errs.Timeout, "%s sent nothing for %s", b.host, b.pause)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return n, err
+	}
+	return n, errs.New(errs.Unavailable, "the connection to %s broke off: %s", b.host, clean(err))
+}
+
+// Close ends the transfer.
+func (b *body) Close() error {
+	b.idle.Stop()
+	err := b.ReadCloser.Close()
+	b.cancel()
+	return err
+}

@@ -1,0 +1,170 @@
+package registry
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+)
+
+// guard is the one door through which requests for a registry leave. It decides
+// where they may go:
+//
+//   - to the registry's own endpoint, always with the configured scheme;
+//   - to a token service that the registry named in a challenge: with TLS, on
+//     the registry's own host name, on a trusted host or at a public address;
+//   - where a redirect points: to a trusted host or a public address, with TLS
+//     unless the registry itself has none, and never with a credential.
+//
+// Anything else is refused: an image whose manifest names an address of its own
+// gets no request.
+type guard struct {
+	settings Settings
+	endpoint string
+	trusted  http.RoundTripper
+	public   http.RoundTripper
+
+	mu     sync.Mutex
+	realms map[string]error // token services by URL; the error says why not
+}
+
+func newGuard(s Settings, endpoint string) (*guard, error) {
+	roots, err := s.roots()
+	if err != nil {
+		return nil, err
+	}
+	return &guard{
+		settings: s,
+		endpoint: endpoint,
+		trusted:  newTransport(s, roots, false),
+		public:   newTransport(s, roots, true),
+		realms:   map[string]error{},
+	}, nil
+}
+
+// RoundTrip sends a request that is allowed and bounds the answer.
+func (g *guard) RoundTrip(in *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(in.Context())
+	req := in.Clone(ctx)
+	req.Header.Set("User-Agent", "tidewaiter")
+	via, err := g.route(req)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp, err := via.RoundTrip(req)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	if g.isEndpoint(req.URL.Host) {
+		g.learnRealms(resp)
+	}
+	resp.Body = newBody(resp, cancel, g.settings)
+	if err := tooBusy(resp); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
+	return resp, nil
+}
+
+// route chooses the way for a request and takes from it what must not travel.
+func (g *guard) route(req *http.Request) (http.RoundTripper, error) {
+	if g.isEndpoint(req.URL.Host) {
+		req.URL.Scheme = "https"
+		if g.settings.PlainHTTP {
+			req.URL.Scheme = "http"
+		}
+		return g.trusted, nil
+	}
+	if req.Response != nil {
+		return g.routeRedirect(req)
+	}
+	if refused, ok := g.realm(req.URL); ok {
+		if refused != nil {
+			return nil, refused
+		}
+		return g.wayTo(req.URL, true), nil
+	}
+	return nil, errs.New(errs.Unsupported, "the image keeps content outside its registry, at %.200q; that is not fetched", req.URL.Host)
+}
+
+// routeRedirect handles requests that a redirect led to; those carry the
+// response in which it came.
+func (g *guard) routeRedirect(req *http.Request) (http.RoundTripper, error) {
+	for _, h := range []string{"Authorization", "Cookie", "Proxy-Authorization", "Referer"} {
+		req.Header.Del(h)
+	}
+	if req.URL.Scheme != "https" && !(g.settings.PlainHTTP && req.URL.Scheme == "http") {
+		return nil, errs.New(errs.Forbidden, "redirected to %.200q without TLS", req.URL.Host)
+	}
+	return g.wayTo(req.URL, false), nil
+}
+
+// wayTo is the checked way, except to hosts that count as the registry's own.
+// For a token service its own host name is enough: many have it on another port.
+func (g *guard) wayTo(u *url.URL, token bool) http.RoundTripper {
+	if g.isTrusted(u.Host) || token && strings.EqualFold(u.Hostname(), hostname(g.endpoint)) {
+		return g.trusted
+	}
+	return g.public
+}
+
+func (g *guard) isEndpoint(host string) bool {
+	return image.CanonicalHost(host) == image.CanonicalHost(g.endpoint) || strings.EqualFold(host, g.endpoint)
+}
+
+func (g *guard) isTrusted(host string) bool {
+	for _, t := range g.settings.TrustedHosts {
+		if image.CanonicalHost(host) == image.CanonicalHost(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxRealms bounds what a registry can make us remember.
+const maxRealms = 64
+
+var realmPattern = regexp.MustCompile(`(?i)\brealm="([^"]*)"`)
+
+// learnRealms notes the token services that a refused request is referred to.
+func (g *guard) learnRealms(resp *http.Response) {
+	if resp.StatusCode != http.StatusUnauthorized {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, challenge := range resp.Header.Values("WWW-Authenticate") {
+		for _, m := range realmPattern.FindAllStringSubmatch(challenge, -1) {
+			u, err := url.Parse(m[1])
+			if err == nil && u.Host != "" && len(g.realms) < maxRealms {
+				g.realms[realmKey(u)] = g.checkRealm(u)
+			}
+		}
+	}
+}
+
+// checkRealm decides whether a token service may see the credential.
+func (g *guard) checkRealm(u *url.URL) error {
+	own := strings.EqualFold(u.Hostname(), hostname(g.endpoint)) || g.isTrusted(u.Host)
+	if u.User == nil && (u.Scheme == "https" || own && u.Scheme == "http" && g.settings.PlainHTTP) {
+		return nil
+	}
+	return errs.New(errs.Unauthorized, "the token service %.200q has no TLS", u.Host).
+		WithHint("registry %s asks for a login at an address that is not safe to send a credential to", g.settings.Name)
+}
+
+func (g *guard) realm(u *url.URL) (refused error, known bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	refused, known = g.realms[realmKey(u)]
+	return refused, known
+}
+
+func realmKey(u *url.URL) string { return u.Scheme + "://" + strings.ToLower(u.Host) + u.EscapedPath() }
