@@ -29,7 +29,6 @@ type quickstart struct {
 	secrets  secrets
 	port     int
 	host     string // of the registry, as users write it
-	sample   bool   // the database in force is the sample
 }
 
 // run is the whole story. What was started is stopped in any case, last first.

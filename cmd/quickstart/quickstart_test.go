@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -171,7 +172,7 @@ func TestStepShowsOutcomeAndFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	cause := errs.New(errs.NotFound, "no network")
-	if err := c.step("download", func(func(string)) (string, error) { return "", cause }); err != cause {
+	if err := c.step("download", func(func(string)) (string, error) { return "", cause }); !errors.Is(err, cause) {
 		t.Errorf("got %v, want the cause", err)
 	}
 	for _, want := range []string{"..     postgres", "ok     postgres", "up", "failed download"} {
