@@ -20,6 +20,13 @@ func (s Settings) authenticator(registry name.Registry) (authn.Authenticator, er
 		return &authn.Bearer{Token: a.Token}, nil
 	case a.DockerConfig != "":
 		return s.fromDockerConfig(registry)
+	case a.keychain != nil:
+		found, err := a.keychain.Resolve(registry)
+		if err != nil {
+			return nil, errs.New(errs.Unauthorized, "the credentials of this user for %s cannot be read", s.Host).
+				WithHint("log in again with docker login %s", s.Host)
+		}
+		return found, nil
 	}
 	return authn.Anonymous, nil
 }

@@ -30,19 +30,21 @@ type descriptor struct {
 	Digest       string            `json:"digest"`
 	Size         int64             `json:"size"`
 	Annotations  map[string]string `json:"annotations"`
-	Platform     *struct {
-		OS           string `json:"os"`
-		Architecture string `json:"architecture"`
-		Variant      string `json:"variant"`
-		OSVersion    string `json:"os.version"`
-	} `json:"platform"`
+	Platform     *platform         `json:"platform"`
+}
+
+type platform struct {
+	OS           string `json:"os"`
+	Architecture string `json:"architecture"`
+	Variant      string `json:"variant"`
+	OSVersion    string `json:"os.version"`
 }
 
 func (d descriptor) platform() image.Platform {
 	if d.Platform == nil {
 		return image.Platform{}
 	}
-	return image.Platform{OS: d.Platform.OS, Architecture: d.Platform.Architecture, Variant: d.Platform.Variant, OSVersion: d.Platform.OSVersion}
+	return image.Platform(*d.Platform)
 }
 
 // parseManifest reads a manifest that was served with a content type. A body

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 )
@@ -57,6 +59,8 @@ type Auth struct {
 	// DockerConfig is the path of a Docker config.json. Credential helpers it
 	// names are run. The file is read anew, so that it can be replaced.
 	DockerConfig string
+	// keychain is what a one-shot scan finds credentials with.
+	keychain authn.Keychain
 }
 
 func (s Settings) withDefaults() Settings {
