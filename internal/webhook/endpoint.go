@@ -1,0 +1,114 @@
+package webhook
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+)
+
+const (
+	defaultMaxBody = 1 << 20
+	// largestMaxBody is what GitHub documents as the largest of all senders.
+	largestMaxBody = 25 << 20
+)
+
+// Endpoint is the door of one configured registry.
+type Endpoint struct {
+	// Registry is the configured name of the registry and the URL segment.
+	Registry string
+	// Host is the registry's host; it is always where we connect, whatever a
+	// payload says.
+	Host string
+	// Aliases are further names under which the registry speaks of itself.
+	Aliases []string
+	// Format is one of Formats. Nothing in a request changes it.
+	Format string
+	Auth   Auth
+	// MaxBody is the largest body in bytes; 0 stands for 1 MiB.
+	MaxBody int64
+}
+
+// registryName keeps names out of trouble in URLs, metric labels and logs.
+var registryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// Validate checks the whole endpoint. The error is of kind Invalid and names
+// the endpoint and the field; it never holds a secret.
+func (e Endpoint) Validate() error {
+	if !registryName.MatchString(e.Registry) {
+		return errs.New(errs.Invalid, "webhook: registry: name %.150q cannot be part of a URL", e.Registry).
+			WithHint("use letters, digits, dot, dash and underscore, at most 128")
+	}
+	for _, check := range []func() error{e.validateHosts, e.validateFormat, e.validateMaxBody} {
+		if err := check(); err != nil {
+			return errs.Op("webhook: endpoint "+e.Registry, err)
+		}
+	}
+	return nil
+}
+
+func (e Endpoint) validateHosts() error {
+	if err := validateHost("host", e.Host); err != nil {
+		return err
+	}
+	for _, alias := range e.Aliases {
+		if err := validateHost("aliases", alias); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateHost(field, host string) error {
+	if host == "" {
+		return errs.New(errs.Invalid, "%s: is empty", field)
+	}
+	if _, err := name.NewRegistry(host, name.StrictValidation); err != nil || strings.ContainsAny(host, "/@ ") {
+		return errs.New(errs.Invalid, "%s: %.300q is not host or host:port", field, host).
+			WithHint("write it without scheme and path, as in registry.example:5000")
+	}
+	return nil
+}
+
+func (e Endpoint) validateFormat() error {
+	f, ok := findFormat(e.Format)
+	if !ok {
+		return errs.New(errs.Invalid, "format: %.80q is not known", e.Format).
+			WithHint("use one of: %s", strings.Join(Formats(), ", "))
+	}
+	if err := e.Auth.validate(); err != nil {
+		return err
+	}
+	if !slices.Contains(f.kinds, e.Auth.Kind) {
+		return errs.New(errs.Invalid, "auth.kind: %s senders cannot do %s", f.name, e.Auth.Kind).
+			WithHint("use one of: %s", strings.Join(f.kinds, ", "))
+	}
+	return nil
+}
+
+func (e Endpoint) validateMaxBody() error {
+	if e.MaxBody < 0 || e.MaxBody > largestMaxBody {
+		return errs.New(errs.Invalid, "max_body: %d is not between 0 and %d bytes", e.MaxBody, largestMaxBody)
+	}
+	return nil
+}
+
+func (e Endpoint) maxBody() int64 {
+	if e.MaxBody == 0 {
+		return defaultMaxBody
+	}
+	return e.MaxBody
+}
+
+// answersTo reports whether host, in canonical form, is one of the endpoint's
+// names.
+func (e Endpoint) answersTo(host string) bool {
+	if image.CanonicalHost(e.Host) == host {
+		return true
+	}
+	return slices.ContainsFunc(e.Aliases, func(alias string) bool { return image.CanonicalHost(alias) == host })
+}
