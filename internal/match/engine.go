@@ -88,6 +88,15 @@ func (e *Engine) Current() (build vuln.Build, ok bool) {
 
 // Open pins the present database (scan.Matcher).
 func (e *Engine) Open(ctx context.Context) (scan.Session, error) {
+	s, err := e.Pin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Pin is Open for those who want reports of the session, too.
+func (e *Engine) Pin(ctx context.Context) (*Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, errs.Op("match: open session", err)
 	}

@@ -32,7 +32,7 @@ type verdicts struct {
 }
 
 // judge asks grype about one package.
-func (s *session) judge(ctx context.Context, p inventory.Package) (inventory.Judgement, error) {
+func (s *Session) judge(ctx context.Context, p inventory.Package) (inventory.Judgement, error) {
 	v, err := s.verdicts(ctx, p)
 	if err != nil {
 		return inventory.Judgement{}, err
@@ -49,7 +49,7 @@ func (s *session) judge(ctx context.Context, p inventory.Package) (inventory.Jud
 
 // verdicts runs the matchers of the package's type and sorts out what grype's
 // built-in rules and the CLI's default rules ignore, in grype's order.
-func (s *session) verdicts(ctx context.Context, p inventory.Package) (*verdicts, error) {
+func (s *Session) verdicts(ctx context.Context, p inventory.Package) (*verdicts, error) {
 	subject, err := toGrype(p)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func (s *session) verdicts(ctx context.Context, p inventory.Package) (*verdicts,
 // ask calls one matcher. A panic is an error. What the database or the context
 // refuses is an error too; anything else that a matcher stumbles over is a
 // property of the package, and grype carries on with what it has.
-func (s *session) ask(ctx context.Context, m grypematch.Matcher, p pkg.Package) (found []grypematch.Match, filters []grypematch.IgnoreFilter, err error) {
+func (s *Session) ask(ctx context.Context, m grypematch.Matcher, p pkg.Package) (found []grypematch.Match, filters []grypematch.IgnoreFilter, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = errs.Wrap(errs.Internal, "match: "+string(m.Type()), fmt.Errorf("panic: %v at %s", r, debug.Stack()))

@@ -30,7 +30,7 @@ func (silent) VulnerabilityMetadata(vulnerability.Reference) (*vulnerability.Met
 // report model. It is given every match as an ignored one, because these keep
 // their order; the namespaces in it are not those of the matches where a search
 // falls back to several releases of a distro.
-func (s *session) record(v *verdicts) ([]vuln.Match, error) {
+func (s *Session) record(v *verdicts) ([]vuln.Match, error) {
 	var all []grypematch.IgnoredMatch
 	for _, m := range v.matches.Sorted() {
 		all = append(all, grypematch.IgnoredMatch{Match: m})

@@ -11,10 +11,10 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
-var _ scan.Session = (*session)(nil)
+var _ scan.Session = (*Session)(nil)
 
-// session judges with one database.
-type session struct {
+// Session judges with one database. Close it after use.
+type Session struct {
 	db       *database
 	matchers matcherIndex
 	parallel int
@@ -25,22 +25,22 @@ type session struct {
 	described map[vuln.Ref]vuln.Vulnerability
 }
 
-func newSession(db *database, matchers matcherIndex, parallel int) *session {
-	return &session{db: db, matchers: matchers, parallel: parallel, described: map[vuln.Ref]vuln.Vulnerability{}}
+func newSession(db *database, matchers matcherIndex, parallel int) *Session {
+	return &Session{db: db, matchers: matchers, parallel: parallel, described: map[vuln.Ref]vuln.Vulnerability{}}
 }
 
 // Build names the database and the engine (scan.Session).
-func (s *session) Build() vuln.Build { return s.db.build }
+func (s *Session) Build() vuln.Build { return s.db.build }
 
 // Close lets go of the database. Closing again does nothing.
-func (s *session) Close() error {
+func (s *Session) Close() error {
 	s.close.Do(s.db.release)
 	return nil
 }
 
 // Judge judges each package by itself (scan.Session). It stops at the first
 // package that cannot be judged; a panic in a matcher counts as that.
-func (s *session) Judge(ctx context.Context, packages []inventory.Package) ([]inventory.Judgement, error) {
+func (s *Session) Judge(ctx context.Context, packages []inventory.Package) ([]inventory.Judgement, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out := make([]inventory.Judgement, len(packages))
@@ -80,7 +80,7 @@ func feed(ctx context.Context, next chan<- int, n int) {
 
 // Coverage tells what the database has no data for and when the distro's
 // support ends (scan.Session).
-func (s *session) Coverage(ctx context.Context, inv *inventory.Inventory) ([]string, time.Time, error) {
+func (s *Session) Coverage(ctx context.Context, inv *inventory.Inventory) ([]string, time.Time, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, time.Time{}, errs.Op("match: coverage", err)
 	}

@@ -1,0 +1,129 @@
+package match
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/CycloneDX/cyclonedx-go"
+	"github.com/anchore/clio"
+	grypecyclonedx "github.com/anchore/grype/grype/presenter/cyclonedx"
+	"github.com/anchore/grype/grype/presenter/models"
+	grypesarif "github.com/anchore/grype/grype/presenter/sarif"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+)
+
+// writeSARIF writes SARIF 2.1.0 (OASIS) as grype does. What the answer leaves
+// out goes with it as notifications of the run.
+func (s *Session) writeSARIF(ctx context.Context, w io.Writer, r Result) error {
+	config, err := s.presenter(ctx, r)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := grypesarif.NewPresenter(config).Present(&b); err != nil {
+		return errs.Wrap(errs.Internal, "match: write SARIF", err)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(b.Bytes(), &doc); err != nil {
+		return errs.Wrap(errs.Internal, "match: write SARIF", err)
+	}
+	notify(doc, s.Caveats(r))
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(doc)
+}
+
+// notify adds warnings to the only run of a SARIF document.
+func notify(doc map[string]any, warnings []string) {
+	runs, _ := doc["runs"].([]any)
+	if len(runs) == 0 || len(warnings) == 0 {
+		return
+	}
+	run, _ := runs[0].(map[string]any)
+	notes := make([]any, len(warnings))
+	for i, text := range warnings {
+		notes[i] = map[string]any{"level": "warning", "message": map[string]any{"text": text}}
+	}
+	run["invocations"] = []any{map[string]any{"executionSuccessful": true, "toolExecutionNotifications": notes}}
+}
+
+// writeCycloneDX writes the SBOM with its vulnerabilities, as grype does.
+func (s *Session) writeCycloneDX(ctx context.Context, w io.Writer, r Result) error {
+	config, err := s.presenter(ctx, r)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := grypecyclonedx.NewJSONPresenter(config).Present(&b); err != nil {
+		return errs.Wrap(errs.Internal, "match: write CycloneDX", err)
+	}
+	var bom cyclonedx.BOM
+	if err := cyclonedx.NewBOMDecoder(&b, cyclonedx.BOMFileFormatJSON).Decode(&bom); err != nil {
+		return errs.Wrap(errs.Internal, "match: write CycloneDX", err)
+	}
+	s.sign(&bom, r)
+	e := cyclonedx.NewBOMEncoder(w, cyclonedx.BOMFileFormatJSON)
+	e.SetPretty(true)
+	e.SetEscapeHTML(false)
+	return e.EncodeVersion(&bom, bom.SpecVersion)
+}
+
+// sign names the tools behind a document, and what the answer leaves out.
+func (s *Session) sign(bom *cyclonedx.BOM, r Result) {
+	bom.Metadata.Tools = &cyclonedx.ToolsChoice{Components: &[]cyclonedx.Component{
+		{Type: cyclonedx.ComponentTypeApplication, Name: "tidewaiter", Version: r.Tool},
+		{Type: cyclonedx.ComponentTypeApplication, Author: "anchore", Name: engineName, Version: engineVersion[1:]},
+	}}
+	var properties []cyclonedx.Property
+	if bom.Metadata.Properties != nil {
+		properties = *bom.Metadata.Properties
+	}
+	for _, text := range s.Caveats(r) {
+		properties = append(properties, cyclonedx.Property{Name: "tidewaiter:caveat", Value: text})
+	}
+	if len(properties) > 0 {
+		bom.Metadata.Properties = &properties
+	}
+}
+
+func (s *Session) presenter(ctx context.Context, r Result) (models.PresenterConfig, error) {
+	doc, bill, err := s.grypeDocument(ctx, r)
+	return models.PresenterConfig{
+		ID:       clio.Identification{Name: "tidewaiter", Version: r.Tool},
+		Document: doc,
+		SBOM:     bill,
+	}, err
+}
+
+// Caveats are sentences about what the answer leaves out or stands on. A report
+// without findings must not be read without them.
+func (s *Session) Caveats(r Result) []string {
+	var out []string
+	b := s.Build()
+	if b.Sample {
+		out = append(out, "the vulnerability database is the sample of the source tree: it knows a handful of vulnerabilities and is no ground for decisions")
+	}
+	for _, name := range r.NoData {
+		out = append(out, fmt.Sprintf("the vulnerability database has no data for %s: nothing can be said of these packages", name))
+	}
+	if r.Partial != "" {
+		out = append(out, "the catalogue is not whole: "+r.Partial)
+	}
+	if !r.EndOfLife.IsZero() && r.EndOfLife.Before(r.Now) {
+		out = append(out, fmt.Sprintf("support for %s ended on %s: newer vulnerabilities may not be recorded for it", r.Inventory.Distro, r.EndOfLife.Format("2006-01-02")))
+	}
+	if age := r.Now.Sub(b.Built); age > staleAfter && !b.Sample {
+		out = append(out, fmt.Sprintf("the vulnerability database is %d days old", int(age.Hours()/24)))
+	}
+	return out
+}
+
+// staleAfter is the age from which the database is worth a word; grype refuses
+// to work then.
+const staleAfter = 5 * 24 * time.Hour
