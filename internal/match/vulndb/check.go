@@ -58,11 +58,27 @@ func rangesOf(related any) []v6.Range {
 
 func checkRanges(ranges []v6.Range) error {
 	for _, r := range ranges {
-		if _, err := version.GetConstraint(r.Version.Constraint, version.ParseFormat(r.Version.Type)); err != nil {
+		format := version.ParseFormat(r.Version.Type)
+		constraint, err := version.GetConstraint(r.Version.Constraint, format)
+		if err == nil {
+			err = checkComparable(constraint, format)
+		}
+		if err != nil {
 			return fmt.Errorf("version range %q cannot be used: %w", r.Version.Constraint, err)
 		}
 	}
 	return nil
+}
+
+// checkComparable tries a range on a version, where there is one that every
+// format of its kind accepts.
+func checkComparable(c version.Constraint, format version.Format) error {
+	v := version.New("1.0.0", format)
+	if v.Validate() != nil {
+		return nil
+	}
+	_, err := c.Satisfied(v)
+	return err
 }
 
 // checkVector parses a CVSS vector of any version.

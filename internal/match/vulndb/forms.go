@@ -107,6 +107,7 @@ type nvdText struct {
 }
 
 type nvdMetrics struct {
+	CVSS30 []nvdCVSS `json:"cvssMetricV30,omitempty"`
 	CVSS31 []nvdCVSS `json:"cvssMetricV31,omitempty"`
 }
 
@@ -152,6 +153,5 @@ type epssItem struct {
 type eolItem struct {
 	Product string `json:"product"`
 	Name    string `json:"name"`
-	EOL     string `json:"eolFrom,omitempty"`
-	EOAS    string `json:"eoasFrom,omitempty"`
+	EOL     string `json:"eolFrom"`
 }

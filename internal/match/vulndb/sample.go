@@ -1,6 +1,7 @@
 package vulndb
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -12,7 +13,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/anchore/grype/grype/db/provider"
@@ -33,7 +33,7 @@ type facts struct {
 	Distros map[string]distroFacts // by distro id
 	GitHub  []githubFact
 	Go      []goFact
-	EOL     map[string]map[string][2]string // product, release -> end of active support, end of life
+	EOL     map[string]map[string]string // product, release -> end of life
 }
 
 type cveFact struct {
@@ -65,23 +65,21 @@ type githubFact struct {
 	Severity  string       `json:"severity"`
 	Ecosystem string       `json:"ecosystem"`
 	Package   string       `json:"package"`
+	CVSS      string       `json:"cvss"` // when it differs from the CVE's
 	Affected  []githubSpan `json:"affected"`
 }
 
 type githubSpan struct {
-	Package string `json:"package"` // when it differs from the advisory's first
-	Range   string `json:"range"`
-	Fixed   string `json:"fixed"`
+	Range string `json:"range"`
+	Fixed string `json:"fixed"`
 }
 
-// goFact is a record of the Go vulnerability database. Fixed holds pairs of
-// introduced and fixed versions.
+// goFact is a record of the Go vulnerability database: for each module the
+// versions at which it became affected and was fixed, in turn.
 type goFact struct {
-	ID      string   `json:"id"`
-	Aliases []string `json:"aliases"`
-	Module  string   `json:"module"`
-	Summary string   `json:"summary"`
-	Events  []string `json:"events"` // introduced, fixed, introduced, fixed, ...
+	ID      string              `json:"id"`
+	Aliases []string            `json:"aliases"` // the CVE first
+	Modules map[string][]string `json:"modules"`
 }
 
 // BuildSample builds the sample database into dir, which must not hold a
@@ -120,15 +118,12 @@ func (l *Library) InstallSample(ctx context.Context, progress Progress) (Install
 // is of the facts, not of the file: SQLite does not write the same bytes twice,
 // and replicas that build the sample must agree on its name.
 func writeSample(ctx context.Context, dir string) (string, error) {
-	f, err := readFacts()
-	if err != nil {
-		return "", err
-	}
 	b, err := newBuilder(dir)
 	if err != nil {
 		return "", err
 	}
-	if err := errors.Join(addSample(ctx, b, f), b.close(sampleDate)); err != nil {
+	_, err = addSample(ctx, b)
+	if err := errors.Join(err, b.close(sampleDate)); err != nil {
 		return "", errs.Op("vulndb: build the sample", err)
 	}
 	return sampleChecksum()
@@ -151,26 +146,32 @@ func sampleChecksum() (string, error) {
 
 // addSample adds the facts under the names the real providers have: the sample
 // then speaks of the same namespaces as a real database, and findings keep
-// their identity when one takes its place. The mark says what it really is.
-func addSample(ctx context.Context, b *builder, f facts) error {
-	err := b.mark(v6.Provider{ID: SampleProvider, Version: "1", Processor: "tidewaiter", DateCaptured: &sampleDate})
+// their identity when one takes its place. The mark says what it really is. It
+// returns how many records it added.
+func addSample(ctx context.Context, b *builder) (int, error) {
+	f, err := readFacts()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	for _, r := range f.records() {
+	err = b.mark(v6.Provider{ID: SampleProvider, Version: "1", Processor: "tidewaiter", DateCaptured: &sampleDate})
+	if err != nil {
+		return 0, err
+	}
+	records := f.records()
+	for _, r := range records {
 		if err := ctx.Err(); err != nil {
-			return err
+			return 0, err
 		}
-		item, err := json.Marshal(r.item)
+		item, err := json.Marshal(r.body)
 		if err != nil {
-			return errs.Wrap(errs.Internal, "vulndb: encode a fact", err)
+			return 0, errs.Wrap(errs.Internal, "vulndb: encode a fact", err)
 		}
 		state := provider.State{Provider: r.provider, Version: 1, Processor: "tidewaiter", Timestamp: sampleDate}
 		if err := b.add(state, r.schema, item); err != nil {
-			return errs.Wrap(errs.Internal, "vulndb: a fact of "+r.provider, err)
+			return 0, errs.Wrap(errs.Internal, "vulndb: a fact of "+r.provider, err)
 		}
 	}
-	return nil
+	return len(records), nil
 }
 
 func readFacts() (facts, error) {
@@ -198,19 +199,13 @@ func readFact(name string, into any) error {
 	return errs.Wrap(errs.Internal, "vulndb: read the facts in "+name+".json", err)
 }
 
-// sampleRecord is a fact in the form grype's build library reads.
-type sampleRecord struct {
-	provider, schema string
-	item             any
-}
-
 // records returns the facts in the order the library needs: NVD's first, since
 // they lend their severity to others, ends of life last, since they amend the
 // distributions the others name.
-func (f facts) records() []sampleRecord {
-	var out []sampleRecord
-	add := func(provider, schema string, item any) {
-		out = append(out, sampleRecord{provider, schema, item})
+func (f facts) records() []item {
+	var out []item
+	add := func(provider, schema string, body any) {
+		out = append(out, item{provider, schema, body})
 	}
 	known := map[string]cveFact{}
 	for _, c := range f.CVEs {
@@ -218,15 +213,15 @@ func (f facts) records() []sampleRecord {
 		add("nvd", schemaNVD, c.nvd())
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.Distros)) {
-		for _, item := range f.Distros[id].items(id, known) {
-			add(id, schemaOS, item)
+		for _, it := range f.Distros[id].items(id, known) {
+			add(id, schemaOS, it)
 		}
 	}
 	for _, g := range f.GitHub {
 		add("github", schemaGitHub, g.item(known[g.CVE]))
 	}
 	for _, g := range f.Go {
-		add("govulndb", schemaOSV, g.item())
+		add("govulndb", schemaOSV, g.item(known[g.Aliases[0]]))
 	}
 	for _, c := range f.CVEs {
 		if c.KEV != nil {
@@ -236,8 +231,7 @@ func (f facts) records() []sampleRecord {
 	}
 	for _, product := range slices.Sorted(maps.Keys(f.EOL)) {
 		for _, release := range slices.Sorted(maps.Keys(f.EOL[product])) {
-			ends := f.EOL[product][release]
-			add("eol", schemaEOL, eolItem{Product: product, Name: release, EOAS: ends[0], EOL: ends[1]})
+			add("eol", schemaEOL, eolItem{Product: product, Name: release, EOL: f.EOL[product][release]})
 		}
 	}
 	return out
@@ -247,7 +241,13 @@ func (c cveFact) nvd() nvdItem {
 	item := nvdCVE{
 		ID: c.ID, Published: c.Published, LastModified: c.Published, Status: "Analyzed",
 		Descriptions: []nvdText{{Lang: "en", Value: c.Summary}},
-		Metrics:      nvdMetrics{CVSS31: []nvdCVSS{{nvdCVSSData{c.CVSS, "3.1"}, "nvd@nist.gov", "Primary"}}},
+	}
+	score := []nvdCVSS{{nvdCVSSData{c.CVSS, vectorVersion(c.CVSS)}, "nvd@nist.gov", "Primary"}}
+	switch vectorVersion(c.CVSS) {
+	case "3.1":
+		item.Metrics.CVSS31 = score
+	case "3.0":
+		item.Metrics.CVSS30 = score
 	}
 	for _, w := range c.CWE {
 		item.Weaknesses = append(item.Weaknesses, nvdWeakness{"nvd@nist.gov", "Primary", []nvdText{{Lang: "en", Value: w}}})
@@ -301,35 +301,35 @@ func (g githubFact) item(cve cveFact) githubItem {
 		ID: g.ID, CVE: []string{g.CVE}, Severity: g.Severity, Summary: cve.Summary, Published: cve.Published,
 		Updated: cve.Published, URL: "https://github.com/advisories/" + g.ID,
 	}
-	if cve.CVSS != "" {
-		a.Severities = []githubCVSS{{cve.CVSS, "3.1"}}
+	if vector := cmp.Or(g.CVSS, cve.CVSS); vector != "" {
+		a.Severities = []githubCVSS{{vector, vectorVersion(vector)}}
 	}
 	for _, s := range g.Affected {
-		name := g.Package
-		if s.Package != "" {
-			name = s.Package
-		}
-		a.FixedIn = append(a.FixedIn, githubFixed{g.Ecosystem, name, s.Range, s.Fixed})
+		a.FixedIn = append(a.FixedIn, githubFixed{g.Ecosystem, g.Package, s.Range, s.Fixed})
 	}
 	return githubItem{a}
 }
 
 // item returns the record in OSV form.
-func (g goFact) item() osvRecord {
-	var events []osvEvent
-	for i, v := range g.Events {
-		if i%2 == 0 {
-			events = append(events, osvEvent{Introduced: v})
-		} else {
-			events = append(events, osvEvent{Fixed: v})
-		}
-	}
-	return osvRecord{
-		ID: g.ID, Aliases: g.Aliases, Details: strings.TrimSpace(g.Summary), Modified: sampleDate,
+func (g goFact) item(cve cveFact) osvRecord {
+	published, _ := time.Parse(time.DateOnly, cve.Published) // zero without a date: none is shown then
+	r := osvRecord{
+		ID: g.ID, Aliases: g.Aliases, Details: cve.Summary, Published: published, Modified: sampleDate,
 		References: []osvReference{{Type: "ADVISORY", URL: "https://pkg.go.dev/vuln/" + g.ID}},
-		Affected: []osvAffected{{
-			Package: osvPackage{Ecosystem: "Go", Name: g.Module},
-			Ranges:  []osvRange{{Type: "SEMVER", Events: events}},
-		}},
 	}
+	for _, module := range slices.Sorted(maps.Keys(g.Modules)) {
+		var events []osvEvent
+		for i, version := range g.Modules[module] {
+			if i%2 == 0 {
+				events = append(events, osvEvent{Introduced: version})
+			} else {
+				events = append(events, osvEvent{Fixed: version})
+			}
+		}
+		r.Affected = append(r.Affected, osvAffected{
+			Package: osvPackage{Ecosystem: "Go", Name: module},
+			Ranges:  []osvRange{{Type: "SEMVER", Events: events}},
+		})
+	}
+	return r
 }

@@ -157,7 +157,7 @@ type diskWriter struct{ f *os.File }
 
 func (w *diskWriter) Write(p []byte) (int, error) {
 	n, err := w.f.Write(p)
-	return n, diskError("vulndb: unpack", err)
+	return n, diskError("vulndb: write", err)
 }
 
 // unpackError gives the errors of decompressors a kind.

@@ -68,9 +68,9 @@ type Config struct {
 }
 
 // Progress is told how far an operation is. Stage is one of "checking",
-// "downloading", "unpacking", "indexing", "reading" and "building"; done and
-// total count bytes, for "reading" and "building" records. Total is 0 while it
-// is not known. A nil Progress is allowed. Calls come from one goroutine.
+// "downloading", "unpacking", "indexing", "building" and "packing"; done and
+// total count bytes, for "building" files, and total is 0 while it is not
+// known. A nil Progress is allowed. Calls come from one goroutine.
 type Progress func(stage string, done, total int64)
 
 func (p Progress) report(stage string, done, total int64) {
@@ -142,8 +142,8 @@ func checkPath(dir string) error {
 // Dir returns the library's directory as an absolute path.
 func (l *Library) Dir() string { return l.dir }
 
-// Source returns the address that Update asks, without any password.
-func (l *Library) Source() string { return l.latest.Redacted() }
+// Source returns the address that Update asks, without any secret in it.
+func (l *Library) Source() string { return display(l.latest) }
 
 func (l *Library) path(elem ...string) string {
 	return filepath.Join(append([]string{l.dir}, elem...)...)
