@@ -210,6 +210,9 @@ func (r *run) gone(ctx context.Context, cause error) error {
 	if err := r.Store.SaveGone(ctx, r.job); err != nil {
 		return err
 	}
+	if err := r.digestGone(ctx); err != nil {
+		return err
+	}
 	if err := r.Store.SaveFindings(ctx, r.job); err != nil {
 		return err
 	}
@@ -217,6 +220,22 @@ func (r *run) gone(ctx context.Context, cause error) error {
 		return nil
 	}
 	return cause
+}
+
+// digestGone looks after the digest too when a delete named a tag and a digest:
+// the sender then says that the manifest went, and other tags may have pointed
+// to it.
+func (r *run) digestGone(ctx context.Context) error {
+	if r.job.Cause != CauseDelete || r.job.Ref.Tag == "" || r.job.Ref.Digest == "" {
+		return nil
+	}
+	bare := r.job
+	bare.Ref.Tag = ""
+	_, err := r.Registry.Resolve(ctx, bare.Ref)
+	if errs.Is(err, errs.NotFound) {
+		return r.Store.SaveGone(ctx, bare)
+	}
+	return errs.Op("scan: resolve "+bare.Ref.String(), err)
 }
 
 // target is what to resolve. A tag is resolved anew even when the event named a
