@@ -7,18 +7,18 @@ import (
 
 // Counts are unique vulnerabilities per package: distinct (package type,
 // package name, canonical vulnerability). What is ignored counts only in
-// Ignored.
+// Ignored, which is nil where it is not counted: for repositories.
 type Counts struct {
-	Total          int `json:"total"`
-	Critical       int `json:"critical"`
-	High           int `json:"high"`
-	Medium         int `json:"medium"`
-	Low            int `json:"low"`
-	Negligible     int `json:"negligible"`
-	Unknown        int `json:"unknown"`
-	Fixable        int `json:"fixable"`
-	KnownExploited int `json:"known_exploited"`
-	Ignored        int `json:"ignored"`
+	Total          int  `json:"total"`
+	Critical       int  `json:"critical"`
+	High           int  `json:"high"`
+	Medium         int  `json:"medium"`
+	Low            int  `json:"low"`
+	Negligible     int  `json:"negligible"`
+	Unknown        int  `json:"unknown"`
+	Fixable        int  `json:"fixable"`
+	KnownExploited int  `json:"known_exploited"`
+	Ignored        *int `json:"ignored"`
 }
 
 // Answer is what can be said of an image in one word.

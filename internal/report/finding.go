@@ -50,7 +50,7 @@ func ParseIgnoredFilter(s string) (IgnoredFilter, error) {
 	case "only":
 		return IgnoredOnly, nil
 	}
-	return "", errs.New(errs.Invalid, "report: ignored %.40q is not false, true or only", s).WithField("ignored")
+	return "", errs.New(errs.Invalid, "ignored %.40q is not false, true or only", s).WithField("ignored")
 }
 
 // Sort is an order of findings. Ties are broken by risk, then by package and
@@ -73,7 +73,7 @@ func ParseSort(s string) (Sort, error) {
 	case SortRisk, SortSeverity, SortEPSS:
 		return o, nil
 	}
-	return "", errs.New(errs.Invalid, "report: sort %.40q is not risk, severity or epss", s).WithField("sort")
+	return "", errs.New(errs.Invalid, "sort %.40q is not risk, severity or epss", s).WithField("sort")
 }
 
 // FindingPage is a page of findings with what the scope as a whole amounts to,

@@ -84,6 +84,6 @@ func DecodeCursor(name, cursor string, key ...any) (bool, error) {
 }
 
 func badCursor() error {
-	return errs.New(errs.Invalid, "report: the cursor is not one of this listing").
+	return errs.New(errs.Invalid, "the cursor is not one of this listing").
 		WithField("cursor").WithHint("pass next_cursor of the page before with the same filters, or leave it out to start over")
 }

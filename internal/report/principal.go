@@ -24,7 +24,7 @@ func ParseScope(s string) (Scope, error) {
 	if slices.Contains(scopes(), Scope(s)) {
 		return Scope(s), nil
 	}
-	return "", errs.New(errs.Invalid, "report: scope %.40q is not read, triage or admin", s).WithField("scope")
+	return "", errs.New(errs.Invalid, "scope %.40q is not read, triage or admin", s).WithField("scope")
 }
 
 // Allows reports whether the scope includes need. An unknown scope allows

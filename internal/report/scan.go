@@ -29,7 +29,7 @@ func ParseRunState(s string) (RunState, error) {
 	case "", RunQueued, RunRunning, RunDone, RunFailed, RunCanceled:
 		return state, nil
 	}
-	return "", errs.New(errs.Invalid, "report: state %.40q is not queued, running, done, failed or canceled", s).WithField("state")
+	return "", errs.New(errs.Invalid, "state %.40q is not queued, running, done, failed or canceled", s).WithField("state")
 }
 
 // ScanFilter narrows a listing of scans; zero fields match all.
