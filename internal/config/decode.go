@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // decoder puts a YAML file into a Config. It goes on after a problem, so that
@@ -50,8 +52,8 @@ func (d *decoder) syntax(source []byte, err error) {
 	var syntax yaml.Error
 	if errors.As(err, &syntax) {
 		p.Text += ": " + syntax.GetMessage()
-		if token := syntax.GetToken(); token != nil {
-			p.Line = token.Position.Line
+		if at := syntax.GetToken(); at != nil {
+			p.Line = at.Position.Line
 		}
 	}
 	lines := bytes.Split(source, []byte("\n"))
@@ -122,8 +124,11 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string, tag reflect.S
 	case *ast.LiteralNode:
 		text = n.Value.Value
 	case *ast.MappingNode, *ast.SequenceNode, *ast.MappingValueNode:
-		d.problem(n, path, "expected one value (%s)", typeName(v.Type()))
-		return
+		var ok bool
+		if text, ok = unsplit(n); !ok {
+			d.problem(n, path, "expected one value (%s)", typeName(v.Type()))
+			return
+		}
 	default:
 		// What was written, so that a password of digits keeps its zeros.
 		text = n.GetToken().Value
@@ -139,6 +144,25 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, path string, tag reflect.S
 	if tag.Get("path") != "" && v.String() != "" && !filepath.IsAbs(v.String()) {
 		v.SetString(filepath.Join(d.resolver.dir, v.String()))
 	}
+}
+
+// unsplit puts back together what the parser takes for a mapping: a list inside
+// { } that holds host:5000. A colon makes a mapping only with a space behind it
+// (YAML 1.2, section 7.3.3).
+func unsplit(n ast.Node) (string, bool) {
+	if m, ok := n.(*ast.MappingNode); ok && len(m.Values) == 1 {
+		n = m.Values[0]
+	}
+	pair, ok := n.(*ast.MappingValueNode)
+	if !ok || pair.Value == nil {
+		return "", false
+	}
+	key, colon, value := pair.Key.GetToken(), pair.Start, pair.Value.GetToken()
+	_, scalar := pair.Value.(ast.ScalarNode)
+	plain := key.Indicator != token.QuotedScalarIndicator && value.Indicator != token.QuotedScalarIndicator
+	touching := key.Position.Column+utf8.RuneCountInString(key.Value) == colon.Position.Column && colon.Position.Column+1 == value.Position.Column &&
+		key.Position.Line == value.Position.Line
+	return key.Value + ":" + value.Value, scalar && plain && touching
 }
 
 func (d *decoder) list(n ast.Node, v reflect.Value, path string) {

@@ -258,6 +258,27 @@ platforms: [linux/amd64, linux/amd64]
 	}
 }
 
+func TestColonsInsideBraces(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "s.txt"), "s3cret")
+	source := minimal + `registries: [{name: a, host: a.example:5000, aliases: [b.example:5000, "c:1", d:2,é.example:5], auth: {token: file:s.txt},
+  webhook: {format: generic, auth: {kind: bearer, secrets: [file:s.txt]}}}]
+`
+	c, problems := load([]byte(source), dir, environment())
+	if problems != nil {
+		t.Fatal(problems)
+	}
+	r := c.Registries[0]
+	got := []any{r.Aliases, r.Auth.Token.Reveal(), r.Webhook.Auth.Secrets[0].Reveal()}
+	if diff := cmp.Diff([]any{[]string{"b.example:5000", "c:1", "d:2", "é.example:5"}, "s3cret", "s3cret"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	_, problems = load([]byte(minimal+"registries: [{name: a, host: a.example, aliases: [{b: c}, b: c]}]"), dir, environment())
+	if len(problems) != 2 {
+		t.Errorf("mappings in a list of hosts: got %v, want two problems", problems)
+	}
+}
+
 func TestEnvironmentOverridesTheFile(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "url"), "postgres://from-file/t\n")

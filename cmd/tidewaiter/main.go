@@ -1,0 +1,49 @@
+// Command tidewaiter says what is wrong with the images in a registry: as a
+// service that follows pushes (serve), once for one image (scan), and with what
+// belongs to both.
+//
+// It is responsible for the command line only: flags, messages, exit codes. What
+// is done lives in the rooms below internal.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// cli is the command line; kong reads it.
+type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run the service: webhook receiver, workers and API."`
+	Migrate migrateCmd `cmd:"" help:"Bring the Postgres schema up to date."`
+	Scan    scanCmd    `cmd:"" help:"Scan one image, without service and Postgres."`
+	VulnDB  vulndbCmd  `cmd:"" name:"vulndb" help:"Keep the vulnerability database: update, import, status, build."`
+	Token   tokenCmd   `cmd:"" help:"Make, list and revoke API tokens."`
+	Config  configCmd  `cmd:"" help:"Check, show and write configuration files."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	// The first signal asks to stop in order, the second stops at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run executes a command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	parser, err := newParser(ctx, stdout, stderr)
+	if err != nil {
+		return fail(stderr, err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return fail(stderr, usage(err))
+	}
+	return fail(stderr, command.Run())
+}
