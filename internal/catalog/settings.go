@@ -10,8 +10,9 @@ import (
 // packages are found:
 //
 //   - nothing is written down per file, which takes time and is not matched on;
-//   - packages without a version are kept, so that people find them; grype drops
-//     them here, see catalog's use of versionless;
+//   - packages without a version are kept, so that people find them, under the
+//     version UNKNOWN that syft itself gives them and that grype matches with
+//     nothing; grype's own cataloguing drops them, see run;
 //   - the document does not carry syft's configuration, which names paths of
 //     this machine.
 //
@@ -26,7 +27,7 @@ func settings(parallelism int) *syft.CreateSBOMConfig {
 	archives := cataloging.DefaultArchiveSearchConfig()
 	c.Packages.JavaArchive.IncludeIndexedArchives = archives.IncludeIndexedArchives
 	c.Packages.JavaArchive.IncludeUnindexedArchives = archives.IncludeUnindexedArchives
-	c.Compliance.MissingVersion = cataloging.ComplianceActionKeep
+	c.Compliance.MissingVersion = cataloging.ComplianceActionStub
 	c.Relationships.PackageFileOwnership = false
 	c.Unknowns.IncludeExecutablesWithoutPackages = false
 	c.Unknowns.IncludeUnexpandedArchives = false

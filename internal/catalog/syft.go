@@ -3,10 +3,10 @@ package catalog
 import (
 	"context"
 	"os"
-	"strings"
 
 	stereoscope "github.com/anchore/stereoscope/pkg/image"
 	"github.com/anchore/syft/syft"
+	"github.com/anchore/syft/syft/cataloging"
 	"github.com/anchore/syft/syft/pkg"
 	syftsbom "github.com/anchore/syft/syft/sbom"
 	"github.com/anchore/syft/syft/source"
@@ -89,7 +89,7 @@ func createSBOM(ctx context.Context, src source.Source, config *syft.CreateSBOMC
 func versionless(bill *syftsbom.SBOM) []pkg.Package {
 	var out []pkg.Package
 	for p := range bill.Artifacts.Packages.Enumerate() {
-		if strings.TrimSpace(p.Version) == "" {
+		if p.Version == cataloging.UnknownStubValue {
 			out = append(out, p)
 		}
 	}
