@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/tidewaiter/tidewaiter/internal/catalog"
+	"github.com/tidewaiter/tidewaiter/internal/config"
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/match"
+	"github.com/tidewaiter/tidewaiter/internal/registry"
+	"github.com/tidewaiter/tidewaiter/internal/report"
+	"github.com/tidewaiter/tidewaiter/internal/sbom"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
+	"github.com/tidewaiter/tidewaiter/internal/vuln"
+)
+
+// Exit codes of scan besides those of every command.
+const (
+	exitFindings = 2
+	exitUnknown  = 3
+)
+
+// scanCmd is tidewaiter scan.
+type scanCmd struct {
+	Image    string `arg:"" help:"Image: host/name:tag, host/name@digest, oci-dir:PATH[:REF] or docker-archive:PATH."`
+	Output   string `short:"o" enum:"table,json,grype-json,sarif,cyclonedx-json,spdx-json,syft-json" default:"table" help:"Form of the report: ${enum}."`
+	File     string `placeholder:"FILE" help:"Write the report to a file instead of standard output."`
+	FailOn   string `placeholder:"SEVERITY" enum:",critical,high,medium,low,negligible" default:"" help:"Exit with 2 when a finding is at or above: critical, high, medium, low or negligible."`
+	Platform string `placeholder:"OS/ARCH" help:"Image of an index to scan, as linux/arm64; without it that of this machine's architecture."`
+	DB       string `name:"db" placeholder:"PATH" help:"Vulnerability database: a directory of tidewaiter vulndb, a directory with vulnerability.db, or an archive."`
+	Config   string `short:"c" placeholder:"FILE" help:"Configuration file of the service, for its registries and its vulnerability database."`
+	TempDir  string `placeholder:"DIR" env:"TIDEWAITER_TEMP_DIR" help:"Where the image is unpacked while it is read."`
+	Quiet    bool   `short:"q" help:"No progress and no notes on standard error."`
+}
+
+// Help is shown by --help.
+func (scanCmd) Help() string {
+	return `Pulls the image, lists what is inside and says what of it is vulnerable, as the service would. It needs neither the service nor Postgres. Registries are asked with the credentials of Docker's config.json, or as --config says.
+
+    tidewaiter scan registry.example/team/app:1.4
+
+    tidewaiter scan oci-dir:./layout:app -o sarif --file app.sarif
+
+    tidewaiter scan docker-archive:app.tar --fail-on high
+
+Without --db the database of the service on this machine is used; where there is none, one is fetched into the user's cache directory and kept up to date there.
+
+Exit codes: 0 when the report was written; 1 when it could not be made; 2 when --fail-on was given and a finding that is not ignored is at or above it; 3 when --fail-on was given and the database has no data for anything in the image, so that no findings mean nothing; 64 when the command line cannot be understood.`
+}
+
+// exitError ends the program with a code of its own.
+type exitError struct {
+	code int
+	text string
+}
+
+func (e *exitError) Error() string { return e.text }
+
+// ExitCode is read by the part that ends the program.
+func (e *exitError) ExitCode() int { return e.code }
+
+// Run is called by kong.
+func (c *scanCmd) Run(ctx context.Context, out *output) error {
+	loaded, err := c.load()
+	if err != nil {
+		return err
+	}
+	steps := newProgress(out.Stderr, c.Quiet)
+	defer steps.done()
+	session, closeSession, err := c.session(ctx, loaded, steps)
+	if err != nil {
+		return err
+	}
+	defer closeSession()
+	cataloger, err := catalog.New(catalog.Options{TempDir: c.tempDir(loaded)})
+	if err != nil {
+		return err
+	}
+	result, err := c.scan(ctx, loaded, cataloger, session, steps)
+	if err != nil {
+		return err
+	}
+	steps.done()
+	if err := c.write(ctx, out.Stdout, cataloger, session, result); err != nil {
+		return err
+	}
+	if !c.Quiet && (c.Output != "table" || c.File != "") {
+		note(out.Stderr, session.Caveats(result))
+	}
+	return c.verdict(result)
+}
+
+// load reads the configuration when one is named.
+func (c *scanCmd) load() (config.Config, error) {
+	if c.Config == "" {
+		return config.Default(), nil
+	}
+	return config.Load(c.Config, os.LookupEnv)
+}
+
+func (c *scanCmd) tempDir(loaded config.Config) string {
+	if c.TempDir != "" || c.Config == "" {
+		return c.TempDir
+	}
+	return loaded.TempDir
+}
+
+// scan does the work: open the image, catalogue it, judge what is inside.
+func (c *scanCmd) scan(ctx context.Context, loaded config.Config, cataloger *catalog.Cataloger, session *match.Session, steps *progress) (match.Result, error) {
+	platform, err := c.platform()
+	if err != nil {
+		return match.Result{}, err
+	}
+	steps.start("open " + c.Image)
+	img, ref, err := registry.Open(ctx, c.Image, platform, loaded.RegistrySettings()...)
+	if err != nil {
+		return match.Result{}, err
+	}
+	manifest, err := manifestOf(img)
+	if err != nil {
+		return match.Result{}, errs.Op("scan: read "+c.Image, err)
+	}
+	steps.start(fmt.Sprintf("read %d layers, %.1f MB", len(manifest.Layers), float64(manifest.ContentSize)/1e6))
+	doc, err := cataloger.Catalog(ctx, img, ref)
+	if err != nil {
+		return match.Result{}, err
+	}
+	steps.start(fmt.Sprintf("judge %d packages", doc.Packages))
+	inv, err := match.TakeInventory(ctx, doc)
+	if err != nil {
+		return match.Result{}, err
+	}
+	result, err := session.JudgeImage(ctx, inv)
+	result.Reference, result.Manifest, result.Document = c.Image, manifest, doc
+	result.Partial = partial(manifest)
+	result.Tool = telemetry.ReadBuild(version).Version
+	return result, err
+}
+
+func (c *scanCmd) platform() (image.Platform, error) {
+	if c.Platform == "" {
+		return image.Platform{}, nil
+	}
+	p, err := image.ParsePlatform(c.Platform)
+	if err != nil {
+		return image.Platform{}, &usageError{err: err, command: "tidewaiter scan"}
+	}
+	return p, nil
+}
+
+// write makes the report, in the file only when it is whole.
+func (c *scanCmd) write(ctx context.Context, stdout io.Writer, cataloger *catalog.Cataloger, session *match.Session, r match.Result) (err error) {
+	if c.File == "" {
+		return c.render(ctx, stdout, cataloger, session, r)
+	}
+	f, err := os.CreateTemp(filepath.Dir(c.File), ".tidewaiter-*")
+	if err != nil {
+		return errs.Wrap(errs.Invalid, "scan: write "+c.File, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err := c.render(ctx, f, cataloger, session, r); err != nil {
+		return err
+	}
+	if err := f.Chmod(0o644); err != nil {
+		return errs.Wrap(errs.Invalid, "scan: write "+c.File, err)
+	}
+	if err := f.Close(); err != nil {
+		return errs.Wrap(errs.Invalid, "scan: write "+c.File, err)
+	}
+	return errs.Wrap(errs.Invalid, "scan: write "+c.File, os.Rename(f.Name(), c.File))
+}
+
+func (c *scanCmd) render(ctx context.Context, w io.Writer, cataloger *catalog.Cataloger, session *match.Session, r match.Result) error {
+	// These two say what is inside, not what is wrong with it.
+	form := sbom.Format(c.Output)
+	if form != sbom.SPDXJSON && form != sbom.SyftJSON {
+		return session.Report(ctx, w, match.Format(c.Output), r)
+	}
+	document, err := cataloger.Encode(ctx, r.Document.JSON, form)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(document)
+	return err
+}
+
+// verdict turns the findings into an exit code when --fail-on asks for it.
+func (c *scanCmd) verdict(r match.Result) error {
+	if c.FailOn == "" {
+		return nil
+	}
+	findings := r.Findings()
+	least := vuln.Severity(c.FailOn).Rank()
+	n := 0
+	for _, f := range findings {
+		if !f.Ignored && f.Severity.Rank() >= least {
+			n++
+		}
+	}
+	switch {
+	case n > 0:
+		return &exitError{code: exitFindings, text: fmt.Sprintf("%d findings at or above %s", n, c.FailOn)}
+	case r.Assess(findings).Answer == report.Unknown:
+		return &exitError{code: exitUnknown, text: "the database has no data for anything in the image; no findings mean nothing"}
+	}
+	return nil
+}
+
+func note(w io.Writer, caveats []string) {
+	for _, text := range caveats {
+		_, _ = fmt.Fprintf(w, "note: %s\n", text)
+	}
+}
