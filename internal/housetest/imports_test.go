@@ -27,7 +27,8 @@ var levels = map[string]int{
 	"internal/intake": 3, "internal/config": 3, "internal/app": 3,
 
 	// Programs.
-	"cmd/tidewaiter": 4, "cmd/quickstart": 4,
+	"cmd/tidewaiter": 4, "cmd/quickstart": 4, "cmd/quickstart/stage": 4,
+	"cmd/quickstart/internal/console": 0,
 }
 
 // props stand beside the house, for tests and for the quickstart. Each lists
@@ -38,10 +39,14 @@ var props = map[string][]string{
 	"internal/sampleimage":   {},
 	"internal/pgtest":        {"internal/errs", "internal/localpostgres", "internal/postgres", "migrations"},
 	"internal/housetest":     {},
+	"internal/postgres/postgrestest": {
+		"internal/errs", "internal/image", "internal/inventory", "internal/vuln", "internal/sbom", "internal/scan",
+		"internal/postgres", "internal/pgtest",
+	},
 }
 
 // propUsers may import props; tests may as well, they are not looked at here.
-var propUsers = []string{"cmd/quickstart", "internal/pgtest"}
+var propUsers = []string{"cmd/quickstart/stage"}
 
 // sideways are the imports allowed within a level, with the reason.
 var sideways = map[[2]string]string{
@@ -125,13 +130,13 @@ var heavy = []struct {
 		"SQL lives in postgres, one file per noun"},
 	{"github.com/go-chi/chi", nil, []string{"internal/api", "internal/app", "internal/httpserver", "internal/webhook"},
 		"routes belong to the edges that serve them"},
-	{"github.com/google/go-containerregistry/pkg/v1/remote", nil, []string{"internal/registry", "cmd/quickstart"},
+	{"github.com/google/go-containerregistry/pkg/v1/remote", nil, []string{"internal/registry", "cmd/quickstart/stage"},
 		"credentials are sent from one room only"},
 	{"github.com/distribution/distribution", nil, []string{"internal/localregistry"},
 		"a registry server is for trying out and for tests"},
-	{"github.com/alecthomas/kong", nil, []string{"cmd/tidewaiter", "cmd/quickstart"},
+	{"github.com/alecthomas/kong", nil, []string{"cmd/tidewaiter", "cmd/quickstart/stage"},
 		"flags end in cmd; packages take values"},
-	{"testing", nil, []string{"internal/pgtest"},
+	{"testing", nil, []string{"internal/pgtest", "internal/postgres/postgrestest"},
 		"test support is not linked into the service"},
 }
 
@@ -158,13 +163,25 @@ func TestHeavyLibrariesHaveFewDoors(t *testing.T) {
 	}
 }
 
-// The quickstart has to speak before anything compiles for minutes, and the
+// The quickstart has to say its first words within seconds on a machine where
+// nothing was compiled before.
+func TestQuickstartSpeaksAtOnce(t *testing.T) {
+	packages := sources(t)
+	slow := func(imported string) bool {
+		return strings.Contains(imported, ".") && !ours(imported) || within(imported, "net") || within(imported, "crypto")
+	}
+	if chain := reaches(packages, "cmd/quickstart", slow); chain != nil {
+		t.Errorf("cmd/quickstart reaches more than the basic standard library by %s: it would be silent while that compiles", strings.Join(chain, " -> "))
+	}
+}
+
+// The stage has to check Postgres before anything compiles for minutes, and the
 // receiver's rooms are to be tested without that wait.
 func TestLightPackagesStayLight(t *testing.T) {
 	packages := sources(t)
 	anchore := func(imported string) bool { return within(imported, "github.com/anchore") }
 	light := []string{
-		"cmd/quickstart", "internal/webhook", "internal/registry", "internal/postgres", "internal/queue",
+		"cmd/quickstart/stage", "internal/webhook", "internal/registry", "internal/postgres", "internal/queue",
 		"internal/api", "internal/intake", "internal/config", "internal/scan", "internal/pgtest",
 	}
 	for _, name := range light {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tidewaiter/tidewaiter/cmd/quickstart/internal/console"
 	"github.com/tidewaiter/tidewaiter/internal/config"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/localpostgres"
@@ -25,7 +25,7 @@ func newRun(t *testing.T) *quickstart {
 	if err := os.Mkdir(data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return &quickstart{options: options{Data: data}, out: &console{out: &bytes.Buffer{}}, postgres: &localpostgres.Server{}}
+	return &quickstart{options: options{Data: data}, out: console.Plain(&bytes.Buffer{}), postgres: &localpostgres.Server{}}
 }
 
 func TestConfigurationIsAccepted(t *testing.T) {
@@ -162,22 +162,5 @@ func TestFindingsTable(t *testing.T) {
 	}, "\n")
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
-	}
-}
-
-func TestStepShowsOutcomeAndFailure(t *testing.T) {
-	var out bytes.Buffer
-	c := &console{out: &out}
-	if err := c.step("postgres", func(func(string)) (string, error) { return "up", nil }); err != nil {
-		t.Fatal(err)
-	}
-	cause := errs.New(errs.NotFound, "no network")
-	if err := c.step("download", func(func(string)) (string, error) { return "", cause }); !errors.Is(err, cause) {
-		t.Errorf("got %v, want the cause", err)
-	}
-	for _, want := range []string{"..     postgres", "ok     postgres", "up", "failed download"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("%q is missing in:\n%s", want, out.String())
-		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tidewaiter/tidewaiter/cmd/quickstart/internal/console"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/localpostgres"
 	"github.com/tidewaiter/tidewaiter/internal/localregistry"
@@ -20,7 +21,7 @@ const sampleTag = "demo/shop:1.0"
 // quickstart is one run: what was asked for, and what is running so far.
 type quickstart struct {
 	options
-	out *console
+	out *console.Console
 
 	postgres *localpostgres.Server
 	registry *localregistry.Registry
@@ -32,9 +33,8 @@ type quickstart struct {
 }
 
 // run is the whole story. What was started is stopped in any case, last first.
-func run(ctx context.Context, o options, out *console) (err error) {
+func run(ctx context.Context, o options, out *console.Console) (err error) {
 	q := &quickstart{options: o, out: out}
-	out.say("Tidewaiter quickstart: a registry, a push, its findings. Everything is kept in %s.\n", o.Data)
 	defer func() { err = errors.Join(err, q.stop()) }()
 	for _, part := range []struct {
 		name string
@@ -50,7 +50,7 @@ func run(ctx context.Context, o options, out *console) (err error) {
 		{"scan", q.waitForScan},
 	} {
 		work := func(report func(string)) (string, error) { return part.work(ctx, report) }
-		if err := out.step(part.name, work); err != nil {
+		if err := out.Step(part.name, work); err != nil {
 			return err
 		}
 	}
@@ -101,7 +101,7 @@ func (q *quickstart) api() api { return api{base: q.base(), token: q.secrets.Tok
 func (q *quickstart) stay(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
-		q.out.say("\nstopping")
+		q.out.Say("\nstopping")
 		return nil
 	case <-q.service.done:
 		return errs.New(errs.Unavailable, "tidewaiter ended: %v\n%s", q.service.err, logEnd(q.logFile()))

@@ -28,8 +28,8 @@ and ask for it, waiting until it is judged:
 
 func (q *quickstart) showNext() {
 	values := map[string]string{"Base": q.base(), "Ref": q.ref(), "Host": q.host, "TokenFile": q.tokenFile()}
-	if err := nextTemplate.Execute(q.out.out, values); err != nil {
-		q.out.say("%v", err)
+	if err := nextTemplate.Execute(q.out, values); err != nil {
+		q.out.Say("%v", err)
 	}
 	_ = os.Stdout.Sync()
 }

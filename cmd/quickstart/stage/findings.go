@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/tidewaiter/tidewaiter/cmd/quickstart/internal/console"
 	"github.com/tidewaiter/tidewaiter/internal/report"
 )
 
@@ -20,19 +21,19 @@ func (q *quickstart) showFindings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	q.out.say("")
-	printFindings(q.out.out, page.Items)
-	q.out.say("")
+	q.out.Say("")
+	printFindings(q.out, page.Items)
+	q.out.Say("")
 	if page.Counts != nil {
 		c := page.Counts
-		q.out.say("%d vulnerable packages in %s: %d critical, %d high, %d medium, %d low; %d can be fixed, %d are known to be exploited.",
+		q.out.Say("%d vulnerable packages in %s: %d critical, %d high, %d medium, %d low; %d can be fixed, %d are known to be exploited.",
 			c.Total, q.ref(), c.Critical, c.High, c.Medium, c.Low+c.Negligible, c.Fixable, c.KnownExploited)
 	}
 	if !page.Complete {
-		q.out.say("The answer is %s: there is no data for %s.", page.Answer, strings.Join(page.NoData, ", "))
+		q.out.Say("The answer is %s: there is no data for %s.", page.Answer, strings.Join(page.NoData, ", "))
 	}
 	if page.Build != nil && page.Build.Sample {
-		q.out.say("Judged with the SAMPLE database: it knows a few well-known vulnerabilities and is no good for real decisions.")
+		q.out.Say("Judged with the SAMPLE database: it knows a few well-known vulnerabilities and is no good for real decisions.")
 	}
 	return nil
 }
@@ -82,5 +83,5 @@ func clean(text string) string {
 			return '?'
 		}
 		return r
-	}, cut(text, 60))
+	}, console.Cut(text, 60))
 }

@@ -1,4 +1,10 @@
-package main
+// Package console tells a person at a terminal, or the reader of a log, how far
+// the quickstart is.
+//
+// It is responsible for lines of progress and for running the Go compiler with
+// them. It must stay within a small part of the standard library: it is
+// compiled before the first word can be said.
+package console
 
 import (
 	"fmt"
@@ -8,25 +14,29 @@ import (
 	"time"
 )
 
-// console tells a person how far things are: on a terminal in one line that
-// changes, elsewhere in lines, with a sign of life during long steps.
-type console struct {
-	out      io.Writer
+// Console shows steps: on a terminal in one line that changes, elsewhere in
+// lines, with a sign of life during long steps.
+type Console struct {
+	io.Writer
 	terminal bool
 }
 
-func newConsole(f *os.File) *console {
+// New returns a console on a file, which may be a terminal.
+func New(f *os.File) *Console {
 	info, err := f.Stat()
-	return &console{out: f, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
+	return &Console{Writer: f, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
 }
 
-// say prints a line as it is.
-func (c *console) say(format string, args ...any) { fmt.Fprintf(c.out, format+"\n", args...) }
+// Plain returns a console that is no terminal.
+func Plain(w io.Writer) *Console { return &Console{Writer: w} }
 
-// step runs work under a name. What work reports is shown while it runs, what
+// Say prints a line.
+func (c *Console) Say(format string, args ...any) { fmt.Fprintf(c, format+"\n", args...) }
+
+// Step runs work under a name. What work reports is shown while it runs, what
 // it returns is shown as its outcome.
-func (c *console) step(name string, work func(report func(string)) (outcome string, err error)) error {
-	s := &step{console: c, name: name, started: time.Now()}
+func (c *Console) Step(name string, work func(report func(string)) (outcome string, err error)) error {
+	s := &step{Console: c, name: name, started: time.Now()}
 	s.draw()
 	stop := s.tick()
 	outcome, err := work(s.report)
@@ -41,7 +51,7 @@ func (c *console) step(name string, work func(report func(string)) (outcome stri
 
 // step is one that is under way.
 type step struct {
-	*console
+	*Console
 	name    string
 	started time.Time
 
@@ -65,10 +75,10 @@ func (s *step) draw() {
 	defer s.mu.Unlock()
 	elapsed := time.Since(s.started).Round(time.Second)
 	if s.terminal {
-		fmt.Fprintf(s.out, "\r\x1b[K  ..     %-18s %4s  %s", s.name, elapsed, cut(s.detail, 90))
+		fmt.Fprintf(s, "\r\x1b[K  ..     %-18s %4s  %s", s.name, elapsed, Cut(s.detail, 90))
 		return
 	}
-	fmt.Fprintf(s.out, "  ..     %-18s %4s  %s\n", s.name, elapsed, s.detail)
+	fmt.Fprintf(s, "  ..     %-18s %4s  %s\n", s.name, elapsed, s.detail)
 }
 
 // tick draws from time to time until the returned function is called.
@@ -96,10 +106,10 @@ func (s *step) tick() (stop func()) {
 
 func (s *step) finish(word, outcome string) {
 	if s.terminal {
-		fmt.Fprint(s.out, "\r\x1b[K")
+		fmt.Fprint(s, "\r\x1b[K")
 	}
 	elapsed := time.Since(s.started)
-	fmt.Fprintf(s.out, "  %-6s %-18s %4s  %s\n", word, s.name, short(elapsed), outcome)
+	fmt.Fprintf(s, "  %-6s %-18s %4s  %s\n", word, s.name, short(elapsed), outcome)
 }
 
 // short writes a duration in at most five characters: 0.3s, 12s, 4m10s.
@@ -110,8 +120,8 @@ func short(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// cut shortens a text to n characters, so that a line stays one line.
-func cut(text string, n int) string {
+// Cut shortens a text to n characters, so that a line stays one line.
+func Cut(text string, n int) string {
 	runes := []rune(text)
 	if len(runes) <= n {
 		return text

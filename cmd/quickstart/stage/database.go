@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/tidewaiter/tidewaiter/cmd/quickstart/internal/console"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
@@ -21,7 +22,7 @@ func (q *quickstart) getDatabase(ctx context.Context, report func(string)) (stri
 		if ctx.Err() != nil {
 			return "", err
 		}
-		q.out.say("\n         the official database cannot be had: %s", firstLine(err))
+		q.out.Say("\n         the official database cannot be had: %s", firstLine(err))
 	}
 	if _, err := os.Stat(filepath.Join(q.vulndbDir(), "current")); err == nil && !q.Sample {
 		return "the database of an earlier run", nil
@@ -42,5 +43,5 @@ func (q *quickstart) buildSample(ctx context.Context, report func(string)) (stri
 
 // firstLine is the beginning of an error that fits a line.
 func firstLine(err error) string {
-	return cut(err.Error(), 100)
+	return console.Cut(err.Error(), 100)
 }
