@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
 
 	"github.com/tidewaiter/tidewaiter/internal/config"
+	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
 )
 
@@ -42,5 +44,20 @@ func (f databaseFlags) open(ctx context.Context) (*postgres.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return postgres.Open(ctx, url, postgres.Options{MaxConns: 2})
+	store, err := postgres.Open(ctx, url, postgres.Options{MaxConns: 2})
+	return store, databaseError(err)
+}
+
+// databaseError adds the next step to an error of connecting to Postgres; other
+// errors pass.
+func databaseError(err error) error {
+	var known *errs.Error
+	if !errors.As(err, &known) || !strings.HasPrefix(err.Error(), "postgres: ") || errs.Hint(err) != "" {
+		return err
+	}
+	switch known.Kind {
+	case errs.Unavailable, errs.Timeout, errs.Unauthorized, errs.Forbidden, errs.NotFound:
+		return &errs.Error{Kind: known.Kind, Op: "database", Err: err, Hint: "check that Postgres runs and that database.url or TIDEWAITER_DATABASE_URL names it, with user and password"}
+	}
+	return err
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/tidewaiter/tidewaiter/internal/pgtest"
 )
 
 // TestMain lets scripts run the command line as a program of its own.
@@ -24,8 +27,18 @@ func TestScripts(t *testing.T) {
 			env.Setenv("COLUMNS", "100")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "database": database(t)},
 	})
+}
+
+// database makes an empty Postgres database and names it to the commands that
+// follow, in the environment and in url.txt.
+func database(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) {
+		url := pgtest.Empty(t)
+		ts.Setenv("TIDEWAITER_DATABASE_URL", url)
+		ts.Check(os.WriteFile(ts.MkAbs("url.txt"), []byte(url+"\n"), 0o600))
+	}
 }
 
 // exits runs the command line and checks the exit code: exits CODE ARG...

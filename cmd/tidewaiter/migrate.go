@@ -26,7 +26,7 @@ func (c *migrateCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	if err := postgres.Migrate(ctx, url); err != nil {
-		return err
+		return databaseError(err)
 	}
 	_, err = fmt.Fprintln(out.Stdout, "the schema is up to date")
 	return err

@@ -44,7 +44,7 @@ func describe(value *kong.Value) string {
 		}
 		notes = append(notes, "$"+key.Env)
 	}
-	if value.HasDefault && value.Tag.PlaceHolder != "" {
+	if value.Default != "" && value.Tag.PlaceHolder != "" {
 		notes = append(notes, "default "+value.Default)
 	}
 	for _, env := range value.Tag.Envs {

@@ -54,7 +54,7 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	logger.InfoContext(ctx, "starting", "version", build.Version, "revision", build.Revision)
 	service, err := app.New(ctx, app.Options{Config: loaded, Logger: logger, Registry: telemetry.NewRegistry(build)})
 	if err != nil {
-		return err
+		return databaseError(err)
 	}
 	defer service.Close()
 	err = service.Run(ctx)

@@ -49,7 +49,7 @@ func (c *tokenCreateCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	defer store.Close()
-	token, err := store.CreateToken(ctx, c.Name, c.Scope, c.Prefix, expires)
+	token, err := store.CreateToken(ctx, c.Name, report.Scope(c.Scope), c.Prefix, expires)
 	if err != nil {
 		return err
 	}

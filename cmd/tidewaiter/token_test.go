@@ -41,10 +41,10 @@ func TestWriteTokens(t *testing.T) {
 		{Name: "old", Scope: report.ScopeRead, CreatedAt: before, ExpiresAt: &before},
 		{Name: "gone", Scope: report.ScopeAdmin, CreatedAt: before, RevokedAt: &before},
 	}
-	want := `NAME  SCOPE   REPOSITORIES              CREATED               LAST USED             STATE
+	want := `NAME  SCOPE   REPOSITORIES             CREATED               LAST USED             STATE
 ci    triage  a.example/x/ b.example/  2026-01-02T02:04:05Z  2026-01-02T02:04:05Z  good until 2026-01-02T04:04:05Z
-old   read    all                       2026-01-02T02:04:05Z  never                 expired
-gone  admin   all                       2026-01-02T02:04:05Z  never                 revoked
+old   read    all                      2026-01-02T02:04:05Z  never                 expired
+gone  admin   all                      2026-01-02T02:04:05Z  never                 revoked
 `
 	var out bytes.Buffer
 	if err := writeTokens(&out, tokens, now); err != nil {

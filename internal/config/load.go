@@ -49,7 +49,7 @@ func Load(path string, env func(string) (string, bool)) (Config, error) {
 // title is how errors call the configuration.
 func title(path string) string {
 	if path == "" {
-		return "no file"
+		return "flags and environment"
 	}
 	return path
 }
