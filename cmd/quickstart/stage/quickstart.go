@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,7 +28,8 @@ type quickstart struct {
 	registry *localregistry.Registry
 	service  *child
 	program  string // the tidewaiter to run
-	secrets  secrets
+	secret   string // what the registry proves itself with
+	token    string // of the API
 	port     int
 	host     string // of the registry, as users write it
 }
@@ -87,7 +89,7 @@ func (q *quickstart) startRegistry(ctx context.Context, _ func(string)) (string,
 	q.registry, err = localregistry.Start(ctx, localregistry.Config{
 		Addr:       net.JoinHostPort("127.0.0.1", strconv.Itoa(q.RegistryPort)),
 		StorageDir: filepath.Join(q.Data, "registry"),
-		Notify:     q.base() + "/webhooks/local", NotifyHeaders: q.secrets.webhookHeader(),
+		Notify:     q.base() + "/webhooks/local", NotifyHeaders: http.Header{"Authorization": {"Bearer " + q.secret}},
 	})
 	return "CNCF Distribution on " + q.host + ", every push is notified", err
 }
@@ -95,7 +97,7 @@ func (q *quickstart) startRegistry(ctx context.Context, _ func(string)) (string,
 // base is the address of the service.
 func (q *quickstart) base() string { return "http://127.0.0.1:" + strconv.Itoa(q.port) }
 
-func (q *quickstart) api() api { return api{base: q.base(), token: q.secrets.Token} }
+func (q *quickstart) api() api { return api{base: q.base(), token: q.token} }
 
 // stay keeps everything up until ctx ends or a part does.
 func (q *quickstart) stay(ctx context.Context) error {

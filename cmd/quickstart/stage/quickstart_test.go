@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -30,10 +31,7 @@ func newRun(t *testing.T) *quickstart {
 
 func TestConfigurationIsAccepted(t *testing.T) {
 	q := newRun(t)
-	q.port, q.RegistryPort, q.host = 8080, 5000, "localhost:5000"
-	if err := q.loadSecrets(); err != nil {
-		t.Fatal(err)
-	}
+	q.port, q.RegistryPort, q.host, q.secret = 8080, 5000, "localhost:5000", "a \"quoted\" secret"
 	if err := q.writeConfig(); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +45,9 @@ func TestConfigurationIsAccepted(t *testing.T) {
 	if len(got.Registries) != 1 || got.Registries[0].Host != q.host || !got.Registries[0].PlainHTTP {
 		t.Errorf("registries: %+v", got.Registries)
 	}
+	if secrets := got.Registries[0].Webhook.Auth.Secrets; len(secrets) != 1 || secrets[0].Reveal() != q.secret {
+		t.Error("the webhook's secret did not come through")
+	}
 	info, err := os.Stat(q.configFile())
 	if err != nil {
 		t.Fatal(err)
@@ -57,20 +58,23 @@ func TestConfigurationIsAccepted(t *testing.T) {
 }
 
 func TestSecretsAreKept(t *testing.T) {
-	q := newRun(t)
-	if err := q.loadSecrets(); err != nil {
-		t.Fatal(err)
+	file := filepath.Join(t.TempDir(), "secret")
+	made := 0
+	create := func() (string, error) { made++; return "first", nil }
+	for range 2 {
+		if got, err := keep(file, create); err != nil || got != "first" {
+			t.Fatalf("got %q, %v", got, err)
+		}
 	}
-	first := q.secrets
-	if first.Webhook == "" {
-		t.Fatal("no webhook secret")
+	if made != 1 {
+		t.Errorf("made %d times", made)
 	}
-	q.secrets = secrets{}
-	if err := q.loadSecrets(); err != nil {
-		t.Fatal(err)
+	failed := filepath.Join(t.TempDir(), "failed")
+	if _, err := keep(failed, func() (string, error) { return "", os.ErrInvalid }); !errors.Is(err, os.ErrInvalid) {
+		t.Errorf("got %v, want the cause", err)
 	}
-	if q.secrets != first {
-		t.Errorf("secrets changed between runs: %v, then %v", first, q.secrets)
+	if _, err := os.Stat(failed); err == nil {
+		t.Error("a secret that could not be made left a file behind")
 	}
 }
 

@@ -30,15 +30,15 @@ func (q *quickstart) startService(ctx context.Context, report func(string)) (str
 	return q.base() + ", log in " + q.logFile(), nil
 }
 
-// createToken makes the token for the API and keeps it beside the rest.
-func (q *quickstart) createToken(ctx context.Context, report func(string)) error {
+// createToken brings the schema up and makes a token for the API. Its name says
+// when: an earlier token may be known to the database and lost to us.
+func (q *quickstart) createToken(ctx context.Context, report func(string)) (string, error) {
+	report("bringing the schema up")
 	if _, err := tool(ctx, report, q.program, "migrate", "--config", q.configFile()); err != nil {
-		return errs.Op("bring the schema up", err)
+		return "", errs.Op("bring the schema up", err)
 	}
-	out, err := tool(ctx, report, q.program, "token", "create", "--config", q.configFile(), "quickstart")
-	if err != nil {
-		return errs.Op("create an API token", err)
-	}
-	q.secrets.Token = strings.TrimSpace(out)
-	return q.saveSecrets()
+	report("making an API token")
+	name := "quickstart-" + time.Now().UTC().Format("20060102-150405")
+	out, err := tool(ctx, report, q.program, "token", "create", "--config", q.configFile(), "--scope", "triage", name)
+	return strings.TrimSpace(out), errs.Op("create an API token", err)
 }

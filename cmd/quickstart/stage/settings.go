@@ -3,33 +3,19 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"text/template"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
-// secrets are made once per data directory.
-type secrets struct {
-	Webhook string `json:"webhook"` // what the registry proves itself with
-	Token   string `json:"token"`   // of the API; empty until it is made
-}
-
-func (s secrets) webhookHeader() http.Header {
-	return http.Header{"Authorization": {"Bearer " + s.Webhook}}
-}
-
 // configure chooses ports, writes the configuration and makes an API token.
 func (q *quickstart) configure(ctx context.Context, report func(string)) (string, error) {
-	if err := q.loadSecrets(); err != nil {
-		return "", err
-	}
 	var err error
 	if q.port, err = choosePort(q.Port, 8080); err != nil {
 		return "", err
@@ -38,20 +24,18 @@ func (q *quickstart) configure(ctx context.Context, report func(string)) (string
 		return "", err
 	}
 	q.host = "localhost:" + strconv.Itoa(q.RegistryPort)
+	q.secret, err = keep(filepath.Join(q.Data, "webhook-secret"), func() (string, error) { return rand.Text(), nil })
+	if err != nil {
+		return "", err
+	}
 	if err := q.writeConfig(); err != nil {
 		return "", err
 	}
-	if q.secrets.Token == "" {
-		report("making an API token")
-		if err := q.createToken(ctx, report); err != nil {
-			return "", err
-		}
-	}
-	return q.configFile(), nil
+	q.token, err = keep(q.tokenFile(), func() (string, error) { return q.createToken(ctx, report) })
+	return q.configFile(), err
 }
 
 func (q *quickstart) configFile() string  { return filepath.Join(q.Data, "config.yaml") }
-func (q *quickstart) secretsFile() string { return filepath.Join(q.Data, "secrets.json") }
 func (q *quickstart) tokenFile() string   { return filepath.Join(q.Data, "token") }
 func (q *quickstart) logFile() string     { return filepath.Join(q.Data, "tidewaiter.log") }
 func (q *quickstart) vulndbDir() string   { return filepath.Join(q.Data, "vulndb") }
@@ -121,30 +105,26 @@ func (q *quickstart) writeConfig() error {
 		return errs.Op("write the configuration", err)
 	}
 	err = configTemplate.Execute(f, map[string]string{
-		"Database": q.postgres.URL(), "VulnDB": q.vulndbDir(), "Secret": q.secrets.Webhook,
+		"Database": q.postgres.URL(), "VulnDB": q.vulndbDir(), "Secret": q.secret,
 		"Listen": net.JoinHostPort("127.0.0.1", strconv.Itoa(q.port)),
 		"Host":   q.host, "Alias": net.JoinHostPort("127.0.0.1", strconv.Itoa(q.RegistryPort)),
 	})
 	return errs.Op("write the configuration", errors.Join(err, f.Close()))
 }
 
-// loadSecrets reads the secrets of an earlier run or makes new ones.
-func (q *quickstart) loadSecrets() error {
-	text, err := os.ReadFile(q.secretsFile())
-	if errors.Is(err, os.ErrNotExist) {
-		q.secrets = secrets{Webhook: rand.Text()}
-		return q.saveSecrets()
-	}
+// keep returns what an earlier run wrote into the file, or makes it and writes
+// it for the next one. Only its owner can read the file.
+func keep(file string, create func() (string, error)) (string, error) {
+	text, err := os.ReadFile(file)
 	if err == nil {
-		err = json.Unmarshal(text, &q.secrets)
+		return strings.TrimSpace(string(text)), nil
 	}
-	return errs.Op("read "+q.secretsFile(), err)
-}
-
-func (q *quickstart) saveSecrets() error {
-	text, err := json.Marshal(q.secrets)
-	if err == nil {
-		err = os.WriteFile(q.secretsFile(), append(text, '\n'), 0o600)
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", errs.Op("read a secret", err)
 	}
-	return errs.Op("write "+q.secretsFile(), err)
+	secret, err := create()
+	if err != nil {
+		return "", err
+	}
+	return secret, errs.Op("keep a secret", os.WriteFile(file, []byte(secret+"\n"), 0o600))
 }
