@@ -35,10 +35,10 @@ func (q *quickstart) configure(ctx context.Context, report func(string)) (string
 	return q.configFile(), err
 }
 
-func (q *quickstart) configFile() string  { return filepath.Join(q.Data, "config.yaml") }
-func (q *quickstart) tokenFile() string   { return filepath.Join(q.Data, "token") }
-func (q *quickstart) logFile() string     { return filepath.Join(q.Data, "tidewaiter.log") }
-func (q *quickstart) vulndbDir() string   { return filepath.Join(q.Data, "vulndb") }
+func (q *quickstart) configFile() string { return filepath.Join(q.Data, "config.yaml") }
+func (q *quickstart) tokenFile() string  { return filepath.Join(q.Data, "token") }
+func (q *quickstart) logFile() string    { return filepath.Join(q.Data, "tidewaiter.log") }
+func (q *quickstart) vulndbDir() string  { return filepath.Join(q.Data, "vulndb") }
 
 // choosePort returns the wanted port; without a wish the usual one, or a free
 // one when that is in use.
