@@ -1,5 +1,6 @@
 # Every target is a short way to say something longer; `make` alone lists them.
 .DEFAULT_GOAL := help
+SHARED ?= ../shared
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -28,6 +29,18 @@ race: ## run the tests that touch neither syft nor grype with the race detector
 	go list -f '{{.ImportPath}} {{join .Deps " "}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... \
 	  | grep -v -e anchore/ -e internal/app -e internal/match -e internal/catalog | cut -d' ' -f1 | xargs go test -race
 
+.PHONY: parity
+parity: ## compare with the grype CLI over images and databases in SHARED=DIR
+	TIDEWAITER_SHARED=$(abspath $(SHARED)) go test -tags parity -run TestParity -timeout 3h -v ./internal/...
+
+.PHONY: chaos
+chaos: ## kill the service and its database during 200 pushes
+	go test -tags chaos -run TestEveryPush -timeout 60m -v ./internal/app
+
+.PHONY: bench
+bench: ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
 .PHONY: fmt
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
@@ -36,7 +49,7 @@ fmt: ## format the code
 lint: $(GOLANGCI) ## gofmt, go vet and golangci-lint
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	  if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
-	go vet ./...
+	go vet -tags chaos,parity ./...
 	$(GOLANGCI) run ./...
 
 $(GOLANGCI):
