@@ -59,7 +59,8 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.stalled.Load() {
 		return n, errs.New(errs.Timeout, "%s sent nothing for %s", b.host, b.pause)
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	var known *errs.Error
+	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return n, err
 	}
 	return n, errs.New(errs.Unavailable, "the connection to %s broke off: %s", b.host, clean(err))

@@ -54,6 +54,10 @@ func (s Settings) fromAnswer(e *transport.Error) error {
 }
 
 func (s Settings) kindOf(e *transport.Error) (kind errs.Kind, hint string) {
+	if !isAboutContent(e) && e.StatusCode == http.StatusNotFound {
+		// That an address is wrong must not look like an image that is gone.
+		return errs.Unavailable, "check host and endpoint of registry " + s.Name
+	}
 	for _, d := range e.Errors {
 		switch d.Code {
 		case transport.ManifestUnknownErrorCode, transport.NameUnknownErrorCode, transport.BlobUnknownErrorCode:
@@ -80,6 +84,12 @@ func (s Settings) kindOf(e *transport.Error) (kind errs.Kind, hint string) {
 		return errs.Unavailable, ""
 	}
 	return errs.Malformed, "registry " + s.Name + " may not be an OCI registry at this address"
+}
+
+// isAboutContent reports whether a manifest or a blob was asked for, rather than
+// the registry as such or a token.
+func isAboutContent(e *transport.Error) bool {
+	return e.Request == nil || strings.Contains(e.Request.URL.Path, "/manifests/") || strings.Contains(e.Request.URL.Path, "/blobs/")
 }
 
 // diagnosis is the first of the registry's own error entries, if it sent one

@@ -143,13 +143,13 @@ func (d document) traits(in descriptor) image.Traits {
 // as one will tell.
 func listed(in descriptor) scan.Manifest {
 	t := image.Traits{MediaType: in.MediaType, ArtifactType: in.ArtifactType, Annotations: in.Annotations, Platform: in.platform()}
-	if t.ArtifactType == "" {
-		t.ArtifactType = image.MediaTypeOCIConfig
-	}
-	// An entry may carry the config's media type as its artifact type (OCI
-	// image-spec, descriptor.md).
-	if t.ArtifactType == image.MediaTypeOCIConfig || t.ArtifactType == image.MediaTypeDockerConfig {
-		t.ConfigMediaType = t.ArtifactType
+	if image.IsManifestType(in.MediaType) {
+		// An entry may carry the config's media type as its artifact type (OCI
+		// image-spec, descriptor.md).
+		t.ConfigMediaType = in.ArtifactType
+		if in.ArtifactType == "" {
+			t.ConfigMediaType = image.MediaTypeOCIConfig
+		}
 	}
 	return scan.Manifest{
 		Digest:       image.Digest(in.Digest),

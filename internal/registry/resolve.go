@@ -66,9 +66,9 @@ func (r *reader) root(ctx context.Context, ref image.Reference) (scan.Manifest, 
 	case image.KindIndex:
 		m.Children, err = r.children(ctx, doc, maxDepth, map[string]bool{string(m.Digest): true})
 	case image.KindImage:
-		err = r.config(ctx, &m, *doc.Config)
+		err = ofRegistry(r.config(ctx, &m, *doc.Config))
 	}
-	return m, ofRegistry(err)
+	return m, err
 }
 
 // ofRegistry drops errors that are the fault of one image: they are told when
