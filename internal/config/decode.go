@@ -22,11 +22,24 @@ type decoder struct {
 	anchors  map[string]ast.Node
 	lines    map[string]int
 	depth    int
+	steps    int
 	problems Problems
 }
 
-// maxDepth bounds nesting; an anchor that holds its own alias never ends.
-const maxDepth = 20
+// An anchor that holds its own alias never ends, and one that holds others
+// twice over grows without bound.
+const (
+	maxDepth = 20
+	maxSteps = 100_000
+)
+
+// enter counts a step down and reports whether it may be made; leave it with
+// d.depth--.
+func (d *decoder) enter() bool {
+	d.depth++
+	d.steps++
+	return d.depth <= maxDepth && d.steps <= maxSteps
+}
 
 // decode reads source into v, which holds the defaults.
 func (d *decoder) decode(source []byte, v reflect.Value) {
@@ -63,7 +76,13 @@ func (d *decoder) syntax(source []byte, err error) {
 	d.problems = append(d.problems, p)
 }
 
+// maxProblems is more than anybody reads.
+const maxProblems = 200
+
 func (d *decoder) problem(at ast.Node, path, format string, args ...any) {
+	if len(d.problems) >= maxProblems {
+		return
+	}
 	d.problems = append(d.problems, Problem{Line: lineOf(at), Path: path, Text: fmt.Sprintf(format, args...)})
 }
 
@@ -76,9 +95,8 @@ func lineOf(n ast.Node) int {
 
 // value reads any node into v. A key without a value leaves the default.
 func (d *decoder) value(n ast.Node, v reflect.Value, path string, tag reflect.StructTag) {
-	d.depth++
 	defer func() { d.depth-- }()
-	if d.depth > maxDepth {
+	if !d.enter() {
 		d.problem(n, path, "nested too deeply")
 		return
 	}
@@ -247,10 +265,12 @@ func (d *decoder) entries(n ast.Node, path string) (own []entry, ok bool) {
 }
 
 func (d *decoder) merge(n ast.Node, path string) ([]entry, bool) {
-	d.depth++
 	defer func() { d.depth-- }()
+	if !d.enter() {
+		return nil, false
+	}
 	target := d.plain(n, path)
-	if target == nil || d.depth > maxDepth {
+	if target == nil {
 		return nil, false
 	}
 	inner, ok := d.entries(target, path)

@@ -279,6 +279,14 @@ func TestColonsInsideBraces(t *testing.T) {
 	}
 }
 
+func TestAliasesCannotGrowWithoutBound(t *testing.T) {
+	source := "log: &a\n  <<: *a\n" + strings.Repeat("  <<: *a\n", 9)
+	_, problems := load([]byte(source), "", environment())
+	if len(problems) == 0 || len(problems) > maxProblems {
+		t.Fatalf("a mapping that holds itself ten times over has %d problems", len(problems))
+	}
+}
+
 func TestEnvironmentOverridesTheFile(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "url"), "postgres://from-file/t\n")
