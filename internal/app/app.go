@@ -1,0 +1,213 @@
+// Package app puts the rooms together into one running service.
+//
+// It is responsible for the wiring, for the order in which parts start and
+// stop, and for keeping the vulnerability database in force. It must not hold
+// any rule of its own about scans or findings.
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidewaiter/tidewaiter/internal/catalog"
+	"github.com/tidewaiter/tidewaiter/internal/config"
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/httpserver"
+	"github.com/tidewaiter/tidewaiter/internal/intake"
+	"github.com/tidewaiter/tidewaiter/internal/match"
+	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
+	"github.com/tidewaiter/tidewaiter/internal/postgres"
+	"github.com/tidewaiter/tidewaiter/internal/queue"
+	"github.com/tidewaiter/tidewaiter/internal/registry"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
+)
+
+// Options say what to run. Config is required.
+type Options struct {
+	Config   config.Config
+	Logger   *slog.Logger         // nil discards
+	Registry *prometheus.Registry // nil makes one
+}
+
+// App is a service that was set up and not yet run.
+type App struct {
+	config  config.Config
+	logger  *slog.Logger
+	metrics *prometheus.Registry
+
+	store  *postgres.Store
+	engine *match.Engine
+	queue  *queue.Queue
+	keeper *keeper
+	server *httpserver.Server
+	admin  *httpserver.Server // nil without an address of its own
+}
+
+// New migrates the database and sets everything up. Nothing is served and
+// nothing scanned before Run. The caller closes the app when New succeeded.
+func New(ctx context.Context, o Options) (*App, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	a := &App{config: o.Config, logger: o.Logger, metrics: o.Registry}
+	if err := a.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.assemble(); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// openStore migrates, connects and makes the configured registries known.
+func (a *App) openStore(ctx context.Context) error {
+	url := a.config.Database.URL.Reveal()
+	if err := postgres.Migrate(ctx, url); err != nil {
+		return err
+	}
+	tracer := postgres.NewTracer(a.metrics)
+	store, err := postgres.Open(ctx, url, postgres.Options{MaxConns: int32(a.config.Database.MaxConns), Tracer: tracer})
+	if err != nil {
+		return err
+	}
+	a.store = store
+	hosts := map[string]string{intake.Uploads: intake.Uploads}
+	for _, r := range a.config.Registries {
+		hosts[r.Name] = r.Host
+	}
+	if err := store.SyncRegistries(ctx, hosts); err != nil {
+		store.Close()
+		return err
+	}
+	return nil
+}
+
+// assemble builds the rooms from the ground up.
+func (a *App) assemble() error {
+	client, err := registry.New(a.config.RegistrySettings())
+	if err != nil {
+		return err
+	}
+	cataloger, err := catalog.New(catalogOptions(a.config))
+	if err != nil {
+		return err
+	}
+	library, err := vulndb.Open(vulndbConfig(a.config))
+	if err != nil {
+		return err
+	}
+	a.engine = match.NewEngine(match.Options{})
+	scanner := &scan.Scanner{Registry: client, Cataloger: cataloger, Matcher: a.engine, Store: a.store, Limits: a.config.ScanLimits()}
+	if err := a.assembleQueue(scanner); err != nil {
+		return err
+	}
+	a.keeper = &keeper{library: library, engine: a.engine, store: a.store, logger: a.logger,
+		metrics: newMetrics(a.metrics), judge: a.config.Workers.Enabled}
+	if a.config.VulnDB.AutoUpdate {
+		a.keeper.update = a.config.VulnDB.UpdateInterval
+	}
+	names := func(host string) (string, bool) { s, ok := client.Lookup(host); return s.Name, ok }
+	return a.assembleHTTP(intake.New(a.store, a.queue.Enqueue, names), cataloger, names)
+}
+
+func (a *App) assembleQueue(scanner *scan.Scanner) (err error) {
+	w := a.config.Workers
+	options := queue.Options{
+		Pool: a.store.Pool(), Scans: a.store, Run: scanner.Scan,
+		ScanTimeout: w.JobTimeout, Grace: w.ShutdownGrace, MaxAttempts: w.MaxAttempts,
+		LeaseRenewal: postgres.LeaseRenewal, Logger: a.logger, Metrics: queue.NewMetrics(a.metrics),
+	}
+	if w.Enabled {
+		options.Workers = w.Count
+	}
+	a.queue, err = queue.New(options)
+	return err
+}
+
+// Listen opens the addresses, so that Addr is known before Run.
+func (a *App) Listen(ctx context.Context) error {
+	if err := a.server.Listen(ctx); err != nil || a.admin == nil {
+		return err
+	}
+	return a.admin.Listen(ctx)
+}
+
+// Addr is the address that is served; empty before Listen.
+func (a *App) Addr() string { return a.server.Addr() }
+
+// Run serves and scans until ctx ends, then stops in order: no more requests,
+// running scans finish or go back into the queue, connections close.
+func (a *App) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	failures := make(chan error, 3)
+	start := func(part func(context.Context) error) {
+		running.Go(func() {
+			if err := part(ctx); err != nil {
+				failures <- err
+				stop()
+			}
+		})
+	}
+	start(a.server.Run)
+	if a.admin != nil {
+		start(a.admin.Run)
+	}
+	start(a.runWorkers)
+	a.logger.InfoContext(ctx, "serving", "address", a.Addr(), "workers", a.config.Workers.Enabled, "receiver", a.config.Receiver.Enabled)
+	running.Wait()
+	close(failures)
+	var all []error
+	for err := range failures {
+		all = append(all, err)
+	}
+	a.Close()
+	return errors.Join(all...)
+}
+
+// runWorkers keeps the database in force and scans once there is one: a scan
+// that cannot be judged would only pull in vain.
+func (a *App) runWorkers(ctx context.Context) error {
+	ready := make(chan struct{})
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		a.keeper.run(ctx, ready)
+	}()
+	defer func() { <-kept }()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-ready:
+	}
+	if err := a.queue.Start(ctx); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	err := a.queue.Stop(ctx)
+	if errs.Is(err, errs.Timeout) {
+		a.logger.WarnContext(ctx, "scans cut short; they are queued again", "error", err)
+		return nil
+	}
+	return err
+}
+
+// Close lets go of the database and of the vulnerability database. Closing
+// again does nothing.
+func (a *App) Close() {
+	if a.engine != nil {
+		_ = a.engine.Close()
+	}
+	if a.store != nil {
+		a.store.Close()
+	}
+}

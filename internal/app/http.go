@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/tidewaiter/tidewaiter/internal/catalog"
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/httpserver"
+	"github.com/tidewaiter/tidewaiter/internal/intake"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
+	"github.com/tidewaiter/tidewaiter/internal/webhook"
+)
+
+// assembleHTTP mounts what is switched on and prepares the servers.
+func (a *App) assembleHTTP(in *intake.Intake, cataloger *catalog.Cataloger, names func(string) (string, bool)) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /livez", httpserver.Live())
+	mux.Handle("GET /readyz", httpserver.Ready(a.checks()...))
+	if err := a.mountWebhooks(mux, in); err != nil {
+		return err
+	}
+	if a.config.AdminListen == "" {
+		mux.Handle("GET /metrics", httpserver.Metrics(a.metrics))
+	} else {
+		a.admin = httpserver.New(httpserver.Options{Addr: a.config.AdminListen, Handler: httpserver.Admin(a.metrics), Logger: a.logger})
+	}
+	route := httpserver.RoutePattern
+	handler := httpserver.Chain(mux,
+		httpserver.RequestID(telemetry.With),
+		httpserver.LogRequests(a.logger, route),
+		httpserver.MeasureRequests(a.metrics, route),
+		httpserver.Recover(a.logger),
+		httpserver.SecurityHeaders,
+	)
+	options := httpserver.Options{Addr: a.config.Listen, Handler: handler, Logger: a.logger}
+	if t := a.config.TLS; t.CertFile != "" {
+		tls, err := httpserver.TLSFiles(t.CertFile, t.KeyFile, a.logger)
+		if err != nil {
+			return err
+		}
+		options.TLS = tls
+	}
+	a.server = httpserver.New(options)
+	return nil
+}
+
+func (a *App) mountWebhooks(mux *http.ServeMux, in *intake.Intake) error {
+	if !a.config.Receiver.Enabled {
+		return nil
+	}
+	metrics, err := webhook.NewMetrics(a.metrics)
+	if err != nil {
+		return errs.Wrap(errs.Internal, "app: webhook metrics", err)
+	}
+	handler, err := webhook.NewHandler(a.config.WebhookEndpoints(), in, metrics, webhook.WithLogger(a.logger))
+	if err != nil {
+		return err
+	}
+	mux.Handle("/webhooks/", handler)
+	return nil
+}
+
+// checks say when the process can do its work: a database that answers and,
+// where scans run, a vulnerability database.
+func (a *App) checks() []httpserver.Check {
+	checks := []httpserver.Check{{Name: "postgres", Check: a.store.Ping}}
+	if a.config.Workers.Enabled {
+		checks = append(checks, httpserver.Check{Name: "vulndb", Check: func(context.Context) error {
+			if _, ok := a.engine.Current(); !ok {
+				return errs.New(errs.Unavailable, "app: there is no vulnerability database yet").
+					WithHint("it is being fetched, or import one with `tidewaiter vulndb import FILE`")
+			}
+			return nil
+		}})
+	}
+	return checks
+}
