@@ -27,8 +27,8 @@ func (s *Store) Packages(ctx context.Context, q report.PackageQuery) ([]report.S
 	const byName = columns + `name = @name ORDER BY id LIMIT @limit`
 	// After a purl's name come "@" and "?", or "#": two ranges of the byte-wise
 	// index.
-	const byPURL = columns + `(purl = @purl OR (purl ~>=~ @purl || '?' AND purl ~<~ @purl || 'A')
-	                                        OR (purl ~>=~ @purl || '#' AND purl ~<~ @purl || '$'))
+	const byPURL = columns + `(purl = @purl OR (purl ~>=~ (@purl || '?') AND purl ~<~ (@purl || 'A'))
+	                                        OR (purl ~>=~ (@purl || '#') AND purl ~<~ (@purl || '$')))
 		 ORDER BY id LIMIT @limit`
 	query := byName
 	if q.PURL != "" {
