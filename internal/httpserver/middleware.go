@@ -65,20 +65,29 @@ func LogRequests(logger *slog.Logger, route Route) func(http.Handler) http.Handl
 
 // loggedPath returns what may be logged of a path, at most 200 bytes. Some
 // senders can only put their secret into the path: a route with a part named
-// {secret} is logged as its template, and of an unmatched path, which may be a
-// mistyped one of these, only the first part is.
+// {secret} is logged as its template. Of a path below a route that takes all
+// below it, and of an unmatched one, which may be mistyped, only one more part
+// is logged.
 func loggedPath(route, path string) string {
+	template := route[strings.LastIndexByte(route, ' ')+1:]
 	switch {
-	case strings.Contains(route, "{secret"):
-		return route
+	case strings.Contains(template, "{secret"):
+		return template
 	case route == unmatched:
-		first, _, more := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-		if more {
-			first += "/…"
-		}
-		path = "/" + first
+		path = onePart("/", path)
+	case strings.HasSuffix(template, "/"):
+		path = onePart(template, path)
 	}
 	return shorten(path, 200)
+}
+
+// onePart keeps prefix and the first part of path behind it.
+func onePart(prefix, path string) string {
+	first, _, more := strings.Cut(strings.TrimPrefix(path, prefix), "/")
+	if more {
+		first += "/…"
+	}
+	return prefix + first
 }
 
 func requestLevel(r *http.Request, status int) slog.Level {

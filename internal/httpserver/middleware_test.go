@@ -25,6 +25,7 @@ func house(out *bytes.Buffer, reg prometheus.Registerer) http.Handler {
 	mux.HandleFunc("POST /webhooks/{registry}/{secret}", func(w http.ResponseWriter, r *http.Request) {
 		WriteProblem(w, r, errs.New(errs.Unauthorized, "webhook: wrong secret"))
 	})
+	mux.HandleFunc("/below/", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("GET /early", func(http.ResponseWriter, *http.Request) { panic("early") })
 	mux.HandleFunc("GET /late", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = fmt.Fprint(w, "part")
@@ -72,8 +73,10 @@ func TestRequestLine(t *testing.T) {
 		want                 map[string]any
 	}{
 		{"plain", "GET", "/repos/a?token=hunter2", map[string]any{"level": "INFO", "method": "GET", "route": "GET /repos/{name}", "path": "/repos/a", "status": 200.0, "bytes": 5.0}},
-		{"secret in the path", "POST", "/webhooks/prod/hunter2?code=hunter2", map[string]any{"level": "INFO", "method": "POST", "route": "POST /webhooks/{registry}/{secret}", "path": "POST /webhooks/{registry}/{secret}", "status": 401.0, "kind": "unauthorized", "error": "webhook: wrong secret"}},
+		{"secret in the path", "POST", "/webhooks/prod/hunter2?code=hunter2", map[string]any{"level": "INFO", "method": "POST", "route": "POST /webhooks/{registry}/{secret}", "path": "/webhooks/{registry}/{secret}", "status": 401.0, "kind": "unauthorized", "error": "webhook: wrong secret"}},
 		{"mistyped path with a secret", "POST", "/webhook/prod/hunter2", map[string]any{"level": "INFO", "method": "POST", "route": "unmatched", "path": "/webhook/…", "status": 404.0}},
+		{"secret below a route", "GET", "/below/prod/hunter2", map[string]any{"level": "INFO", "method": "GET", "route": "/below/", "path": "/below/prod/…", "status": 200.0}},
+		{"part below a route", "GET", "/below/prod", map[string]any{"level": "INFO", "method": "GET", "route": "/below/", "path": "/below/prod", "status": 200.0}},
 		{"panic", "GET", "/early", map[string]any{"level": "ERROR", "method": "GET", "route": "GET /early", "path": "/early", "status": 500.0, "kind": "internal", "error": "httpserver: panic in handler"}},
 		{"panic after the answer began", "GET", "/late", map[string]any{"level": "INFO", "method": "GET", "route": "GET /late", "path": "/late", "status": 200.0, "bytes": 4.0}},
 	}
