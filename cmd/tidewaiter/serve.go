@@ -57,6 +57,9 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 		return databaseError(err)
 	}
 	defer service.Close()
+	if err := service.Listen(ctx); err != nil {
+		return err
+	}
 	err = service.Run(ctx)
 	logger.InfoContext(ctx, "stopped")
 	return err
