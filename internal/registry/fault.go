@@ -110,6 +110,10 @@ func (s Settings) fromNetwork(err error) error {
 	var record tls.RecordHeaderError
 	var wrapped *url.Error
 	switch {
+	case strings.Contains(err.Error(), "private or link-local"):
+		// The library's own check of token services.
+		return errs.New(errs.Forbidden, "%s refers to a private address for its tokens", s.Endpoint).
+			WithHint("give the token service of registry %s a host name and name it under trusted_hosts", s.Name)
 	case errors.As(err, &authority), errors.As(err, &certificate):
 		return errs.New(errs.Unavailable, "the certificate of %s is not trusted: %s", s.Endpoint, clean(err)).
 			WithHint("name its CA under ca_file of registry %s", s.Name)

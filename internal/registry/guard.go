@@ -47,23 +47,14 @@ func newGuard(s Settings, endpoint string) (*guard, error) {
 	}, nil
 }
 
-// RoundTrip sends a request that is allowed and bounds the answer.
+// RoundTrip sends a request that is allowed, follows redirects that are, and
+// bounds the answer.
 func (g *guard) RoundTrip(in *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(in.Context())
-	req := in.Clone(ctx)
-	req.Header.Set("User-Agent", "tidewaiter")
-	via, err := g.route(req)
+	resp, err := g.send(in.Clone(ctx))
 	if err != nil {
 		cancel()
 		return nil, err
-	}
-	resp, err := via.RoundTrip(req)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	if g.isEndpoint(req.URL.Host) {
-		g.learnRealms(resp)
 	}
 	resp.Body = newBody(resp, cancel, g.settings)
 	if err := tooBusy(resp); err != nil {
@@ -73,31 +64,91 @@ func (g *guard) RoundTrip(in *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// route chooses the way for a request and takes from it what must not travel.
+// maxRedirects is how often one request may be sent elsewhere.
+const maxRedirects = 5
+
+func (g *guard) send(req *http.Request) (*http.Response, error) {
+	req.Header.Set("User-Agent", "tidewaiter")
+	via, err := g.route(req)
+	first := req
+	for redirects := 0; err == nil; redirects++ {
+		var resp *http.Response
+		if resp, err = via.RoundTrip(req); err != nil {
+			break
+		}
+		if g.isEndpoint(req.URL.Host) {
+			g.learnRealms(resp)
+		}
+		target, redirected := redirect(req, resp)
+		if !redirected {
+			// What was asked for says how to read the answer, wherever it came from.
+			resp.Request = first
+			return resp, nil
+		}
+		_ = resp.Body.Close()
+		if redirects == maxRedirects {
+			return nil, errs.New(errs.Unavailable, "%s redirects in circles", g.endpoint)
+		}
+		if req, err = next(req, target); err == nil {
+			via, err = g.routeRedirect(req)
+		}
+	}
+	return nil, err
+}
+
+// redirect returns where an answer points, if it is a redirect that can be
+// followed. It is done here and not by the library, which refuses private
+// addresses even where they are trusted.
+func redirect(req *http.Request, resp *http.Response) (target string, ok bool) {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		target = resp.Header.Get("Location")
+	}
+	return target, target != "" && (req.Method == http.MethodGet || req.Method == http.MethodHead)
+}
+
+// next is the request that a redirect asks for.
+func next(req *http.Request, target string) (*http.Request, error) {
+	u, err := req.URL.Parse(target)
+	if err != nil || u.Host == "" {
+		return nil, errs.New(errs.Unavailable, "%s redirects to no usable address", req.URL.Host)
+	}
+	out := req.Clone(req.Context())
+	u.User = nil
+	out.URL, out.Host = u, ""
+	return out, nil
+}
+
+// route chooses the way for a request.
 func (g *guard) route(req *http.Request) (http.RoundTripper, error) {
 	if g.isEndpoint(req.URL.Host) {
-		req.URL.Scheme = "https"
-		if g.settings.PlainHTTP {
-			req.URL.Scheme = "http"
-		}
-		return g.trusted, nil
+		return g.routeEndpoint(req), nil
 	}
-	if req.Response != nil {
-		return g.routeRedirect(req)
-	}
-	if refused, ok := g.realm(req.URL); ok {
-		if refused != nil {
-			return nil, refused
-		}
+	refused, known := g.realm(req.URL)
+	switch {
+	case refused != nil:
+		return nil, refused
+	case known:
 		return g.wayTo(req.URL, true), nil
 	}
 	return nil, errs.New(errs.Unsupported, "the image keeps content outside its registry, at %.200q; that is not fetched", req.URL.Host)
 }
 
-// routeRedirect handles requests that a redirect led to; those carry the
-// response in which it came.
+func (g *guard) routeEndpoint(req *http.Request) http.RoundTripper {
+	req.URL.Scheme = "https"
+	if g.settings.PlainHTTP {
+		req.URL.Scheme = "http"
+	}
+	return g.trusted
+}
+
+// routeRedirect chooses the way for a request that a redirect led to and takes
+// from it what must not leave the registry.
 func (g *guard) routeRedirect(req *http.Request) (http.RoundTripper, error) {
-	for _, h := range []string{"Authorization", "Cookie", "Proxy-Authorization", "Referer"} {
+	if g.isEndpoint(req.URL.Host) {
+		return g.routeEndpoint(req), nil
+	}
+	for _, h := range []string{"Authorization", "Cookie", "Proxy-Authorization"} {
 		req.Header.Del(h)
 	}
 	if req.URL.Scheme != "https" && !(g.settings.PlainHTTP && req.URL.Scheme == "http") {
