@@ -169,7 +169,7 @@ const maxRetryAfter = 24 * time.Hour
 // 10.2.3); 0 when it says nothing usable.
 func retryAfter(value string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64); err == nil {
-		return min(time.Duration(max(seconds, 0))*time.Second, maxRetryAfter)
+		return time.Duration(min(max(seconds, 0), int64(maxRetryAfter/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {
 		return min(max(at.Sub(now), 0), maxRetryAfter)

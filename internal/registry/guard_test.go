@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -302,7 +304,9 @@ func TestForeignLayersAreNotFetched(t *testing.T) {
 func TestTLS(t *testing.T) {
 	f := newFake(t)
 	f.tag(image.MediaTypeOCIManifest, f.image("amd64"))
-	secure := httptest.NewTLSServer(f)
+	secure := httptest.NewUnstartedServer(f)
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})

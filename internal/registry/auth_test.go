@@ -1,0 +1,101 @@
+package registry_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/registry"
+)
+
+func writeConfig(t *testing.T, content any) string {
+	t.Helper()
+	b, err := json.Marshal(content)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// helper installs a credential helper that runs a shell script.
+func helper(t *testing.T, name, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	//nolint:gosec // a program has to be executable
+	if err := os.WriteFile(filepath.Join(dir, "docker-credential-"+name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
+
+func TestDockerConfig(t *testing.T) {
+	encoded := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	f := newFake(t)
+	f.tag(image.MediaTypeOCIManifest, f.image("amd64"))
+	f.answer = wantBasic(func(http.ResponseWriter, *http.Request) bool { return false })
+	helper(t, "good", fmt.Sprintf(`read host; echo '{"ServerURL":"x","Username":%q,"Secret":%q}'`, user, password))
+	helper(t, "bad", `echo "very-secret went wrong" >&2; exit 1`)
+	// Runs until the test is over.
+	helper(t, "slow", fmt.Sprintf(`while [ -e %q ]; do sleep 0.1; done`, writeConfig(t, nil)))
+	tests := []struct {
+		name   string
+		config any
+		kind   errs.Kind
+	}{
+		{"by host", object{"auths": object{"registry.example.com": object{"auth": encoded}}}, ""},
+		{"by endpoint", object{"auths": object{f.host(): object{"auth": encoded}}}, ""},
+		{"by URL", object{"auths": object{"https://registry.example.com/v1/": object{"auth": encoded}}}, ""},
+		{"by helper", object{"credHelpers": object{"registry.example.com": "good"}}, ""},
+		{"by store", object{"credsStore": "good"}, ""},
+		{"of another registry", object{"auths": object{"example.com": object{"auth": encoded}}}, errs.Unauthorized},
+		{"helper that fails", object{"credsStore": "bad"}, errs.Unauthorized},
+		{"helper that is missing", object{"credsStore": "none"}, errs.Unauthorized},
+		{"helper that hangs", object{"credsStore": "slow"}, errs.Timeout},
+		{"nonsense", "very-secret", errs.Unauthorized},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := f.settings()
+			s.Auth.DockerConfig = writeConfig(t, tt.config)
+			if tt.kind == errs.Timeout {
+				s.RequestTimeout = 100 * time.Millisecond
+			}
+			_, err := client(t, s).Resolve(t.Context(), ref(t, wanted))
+			if errs.KindOf(err) != tt.kind {
+				t.Errorf("Resolve returned %v of kind %s", err, errs.KindOf(err))
+			}
+			checkNoSecret(t, err)
+		})
+	}
+}
+
+func TestDockerConfigThatIsMissing(t *testing.T) {
+	f := newFake(t)
+	s := f.settings()
+	s.Auth.DockerConfig = filepath.Join(t.TempDir(), "config.json")
+	if _, err := client(t, s).Resolve(t.Context(), ref(t, wanted)); !errs.Is(err, errs.Unauthorized) {
+		t.Errorf("Resolve returned %v", err)
+	}
+}
+
+func TestTokenIsSentAsItIs(t *testing.T) {
+	f := newFake(t)
+	f.tag(image.MediaTypeOCIManifest, f.image("amd64"))
+	f.answer = wantToken(f.URL + "/token")
+	s := f.settings()
+	s.Auth = registry.Auth{Token: "the-token"}
+	if _, err := client(t, s).Resolve(t.Context(), ref(t, wanted)); err != nil {
+		t.Error(err)
+	}
+}
