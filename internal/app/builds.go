@@ -69,10 +69,17 @@ func (k *keeper) follow(ctx context.Context) error {
 	switch {
 	case open && present.Same(active) && newest.Checksum == active.Checksum:
 		return nil
-	case !k.judge || (active.Checksum != "" && !newest.Built.After(active.Built)):
+	case !k.judge || !replaces(newest, active):
 		return k.join(ctx, active, present)
 	}
 	return k.adopt(ctx, newest)
+}
+
+// replaces reports whether a database of the library is to take the place of the
+// active build: the first one does, a real one does for a sample, else the
+// newer one. An older one never does, or two replicas would take turns.
+func replaces(newest vulndb.Installed, active vuln.Build) bool {
+	return active.Checksum == "" || (active.Sample && !newest.Sample) || newest.Built.After(active.Built)
 }
 
 // join opens the active build here when it is in the library.
