@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"github.com/anchore/grype/grype"
+	v6 "github.com/anchore/grype/grype/db/v6"
 	grypematch "github.com/anchore/grype/grype/match"
 	"github.com/anchore/grype/grype/matcher"
-	"github.com/google/go-cmp/cmp"
+	"github.com/anchore/grype/grype/vulnerability"
 
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
 )
 
 // line is a match as parity compares it.
@@ -33,10 +35,10 @@ func sortLines(lines []line) []line {
 
 // grypeLines are the matches of grype's own VulnerabilityMatcher over the
 // packages that the CLI would match.
-func grypeLines(t testing.TB, db *database, c *contents) []line {
+func grypeLines(t testing.TB, provider vulnerability.Provider, c *contents) []line {
 	t.Helper()
 	m := grype.VulnerabilityMatcher{
-		VulnerabilityProvider:      db.provider,
+		VulnerabilityProvider:      provider,
 		Matchers:                   matcher.NewDefaultMatchers(matcherConfig()),
 		IgnoreRules:                kernelHeaders(),
 		IncludeMatcherSuppressions: true,
@@ -87,4 +89,14 @@ func ourLines(inv *inventory.Inventory, judgements []inventory.Judgement) []line
 	return sortLines(lines)
 }
 
-func diffLines(want, got []line) string { return cmp.Diff(want, got) }
+// plainProvider opens a database as grype does, without our memory.
+func plainProvider(t testing.TB, in vulndb.Installed) vulnerability.Provider {
+	t.Helper()
+	plain, err := v6.NewReader(v6.Config{DBDirPath: in.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	provider := v6.NewVulnerabilityProvider(plain)
+	t.Cleanup(func() { _ = provider.Close() })
+	return provider
+}

@@ -119,13 +119,13 @@ func copiedChecksum(dir string) string {
 // archiveIn returns the archive that the latest.json of a directory names,
 // after comparing its checksum.
 func archiveIn(dir string) (string, error) {
-	latest, err := distribution.NewLatestFromFile(afero.NewOsFs(), filepath.Join(dir, distribution.LatestFileName))
-	if err != nil || latest == nil {
-		return "", errs.New(errs.Invalid, "vulndb: %s holds neither %s nor a readable %s",
-			dir, v6.VulnerabilityDBFileName, distribution.LatestFileName)
+	raw, err := os.ReadFile(filepath.Join(dir, distribution.LatestFileName))
+	if err != nil {
+		return "", errs.New(errs.Invalid, "vulndb: %s holds neither %s nor %s", dir, v6.VulnerabilityDBFileName, distribution.LatestFileName)
 	}
-	if !filepath.IsLocal(latest.Path) {
-		return "", errs.New(errs.Malformed, "vulndb: %s names an archive outside its directory: %q", distribution.LatestFileName, latest.Path)
+	latest, err := parseLatest(raw)
+	if err != nil {
+		return "", err
 	}
 	archive := filepath.Join(dir, latest.Path)
 	sum, err := fileChecksum(archive)

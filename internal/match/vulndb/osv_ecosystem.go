@@ -28,19 +28,20 @@ var languages = map[string]string{
 	"opam":           "opam",
 }
 
-// distro says how OSV's name of a distribution becomes grype's namespace.
-type distro struct {
+// distroForm says how OSV's name of a distribution becomes grype's namespace.
+type distroForm struct {
 	id      string         // as in /etc/os-release
 	format  string         // order of versions
 	release *regexp.Regexp // finds the release in what follows the colon; nil when the distribution has none
 }
 
-var distros = map[string]distro{
+// The rebuilds of Red Hat's distribution are missing: grype judges them by Red
+// Hat's data, so records of their own would never be looked at. (AlmaLinux's
+// errata are read in OSV form.)
+var distros = map[string]distroForm{
 	"Debian":      {"debian", "dpkg", regexp.MustCompile(`^(\d+)$`)},
 	"Ubuntu":      {"ubuntu", "dpkg", regexp.MustCompile(`^(\d+\.\d+)(?::LTS)?$`)},
 	"Alpine":      {"alpine", "apk", regexp.MustCompile(`^v?(\d+\.\d+|edge)$`)},
-	"AlmaLinux":   {"almalinux", "rpm", regexp.MustCompile(`^(\d+)$`)},
-	"Rocky Linux": {"rocky", "rpm", regexp.MustCompile(`^(\d+)$`)},
 	"Red Hat":     {"rhel", "rpm", regexp.MustCompile(`^enterprise_linux:(\d+)(?:::.*)?$`)},
 	"SUSE":        {"sles", "rpm", regexp.MustCompile(`^Linux Enterprise (?:Server|Module for .+) (\d+)(?: SP(\d+))?$`)},
 	"Photon OS":   {"photon", "rpm", regexp.MustCompile(`^(\d+\.\d+)$`)},

@@ -86,7 +86,7 @@ func (u unpacker) decompress(r *bufio.Reader) (plain io.Reader, done func(), err
 	case bytes.HasPrefix(head, []byte{0xfd, '7', 'z', 'X', 'Z', 0}):
 		plain, err = xz.NewReader(r) // its dictionary is bounded by what was unpacked so far
 	default:
-		plain = r
+		plain, err = r, nil
 	}
 	return plain, done, unpackError(err)
 }
@@ -189,7 +189,7 @@ func (l *limitReader) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	l.left -= int64(n)
 	if l.left < 0 {
-		return 0, errs.New(errs.TooLarge, "vulndb: the database is larger than %d bytes", l.limit)
+		return 0, errs.New(errs.TooLarge, "vulndb: larger than the %d bytes allowed", l.limit)
 	}
 	return n, err
 }

@@ -1,8 +1,10 @@
 package vulndb
 
 import (
+	"bytes"
 	"context"
-	"fmt"
+	"errors"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -93,8 +95,7 @@ func (l *Library) fetchAndInstall(ctx context.Context, latest *distribution.Late
 	return l.install(ctx, s, from, progress)
 }
 
-// fetchLatest reads latest.json and refuses one that cannot be acted upon
-// safely: without a checksum, or naming something outside its own directory.
+// fetchLatest asks the distribution for its latest.json.
 func (l *Library) fetchLatest(ctx context.Context) (*distribution.LatestDocument, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.CheckTimeout)
 	defer cancel()
@@ -104,12 +105,20 @@ func (l *Library) fetchLatest(ctx context.Context) (*distribution.LatestDocument
 		return nil, err
 	}
 	defer resp.Body.Close()
-	latest, err := distribution.NewLatestFromReader(&limitReader{r: resp.Body, left: limit, limit: limit})
-	if ctx.Err() != nil {
-		return nil, l.transportError(ctx, ctx.Err())
+	raw, err := io.ReadAll(&limitReader{r: resp.Body, left: limit, limit: limit})
+	if err != nil {
+		return nil, l.transportError(ctx, err)
 	}
+	return parseLatest(raw)
+}
+
+// parseLatest reads a latest.json and refuses one that cannot be acted upon
+// safely: without a checksum, or naming something outside its own directory.
+func parseLatest(raw []byte) (*distribution.LatestDocument, error) {
+	latest, err := distribution.NewLatestFromReader(bytes.NewReader(raw))
 	if err != nil || latest == nil {
-		return nil, errs.Wrap(errs.Malformed, "vulndb: read latest.json", orEmpty(err))
+		return nil, (&errs.Error{Kind: errs.Malformed, Op: "vulndb: read latest.json", Err: orEmpty(err)}).
+			WithHint("the address serves something else, perhaps the login page of a proxy; open it in a browser to see")
 	}
 	if latest.SchemaVersion.Model != v6.ModelVersion {
 		return nil, errs.New(errs.Unsupported, "vulndb: the distribution offers schema %s, only v%d can be used", latest.SchemaVersion, v6.ModelVersion)
@@ -128,7 +137,7 @@ func (l *Library) fetchLatest(ctx context.Context) (*distribution.LatestDocument
 
 func orEmpty(err error) error {
 	if err == nil {
-		return fmt.Errorf("it is empty")
+		return errors.New("it is empty")
 	}
 	return err
 }

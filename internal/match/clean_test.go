@@ -1,0 +1,82 @@
+package match
+
+import (
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	syft "github.com/anchore/syft/syft/pkg"
+)
+
+func TestClean(t *testing.T) {
+	long := strings.Repeat("é", 1000)
+	for _, tt := range []struct{ name, in, want string }{
+		{"plain", "openssl", "openssl"},
+		{"nul", "a\x00b", "a\uFFFDb"},
+		{"invalid UTF-8", "a\xffb", "a\uFFFDb"},
+		{"empty", "", ""},
+	} {
+		if got := clean(tt.in, maxName); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	for _, limit := range []int{maxName, maxName + 1, 20} {
+		cut := clean(long, limit)
+		if len(cut) > limit || !utf8.ValidString(cut) {
+			t.Errorf("limit %d: %d bytes, valid %v", limit, len(cut), utf8.ValidString(cut))
+		}
+		if cut == clean(long+"x", limit) {
+			t.Errorf("limit %d: two names became one", limit)
+		}
+		if cut != clean(long, limit) {
+			t.Errorf("limit %d: one name became two", limit)
+		}
+	}
+}
+
+// TestHostileNames judges packages with names nobody would choose. What comes
+// out has to fit into Postgres, and one of them must not spoil the others.
+func TestHostileNames(t *testing.T) {
+	e := sampleEngine(t)
+	b := &bill{distro: debian12()}
+	b.add(npm("lodash", "4.17.15"), "/good")
+	for _, name := range []string{"nul\x00byte", strings.Repeat("n", 100_000), "esc\x1b[2J", "rtl\u202eevil", "<script>", "a\nb", "%s%n", "*", "?", `\`} {
+		for _, typ := range []syft.Type{syft.NpmPkg, syft.DebPkg, syft.ApkPkg, syft.RpmPkg, syft.BinaryPkg, "made-up", ""} {
+			p := npm(name, name)
+			p.Type = typ
+			b.add(p, "/"+name)
+		}
+	}
+	inv, err := e.Inventory(t.Context(), b.document(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	judgements, err := pin(t, e).Judge(t.Context(), inv.Packages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
+	for i, p := range inv.Packages {
+		for _, s := range []string{p.Name, p.Version, p.PURL, p.Type} {
+			if strings.ContainsRune(s, 0) || !utf8.ValidString(s) || len(s) > maxPURL {
+				t.Errorf("package keeps %.40q (%d bytes)", s, len(s))
+			}
+		}
+		for _, m := range judgements[i].Matches {
+			found = found || p.Name == "lodash"
+			if strings.Contains(string(m.Details), `\u0000`) {
+				t.Errorf("details hold NUL: %s", m.Details)
+			}
+		}
+	}
+	if !found {
+		t.Error("the good package was not judged")
+	}
+	for _, o := range inv.Occurrences {
+		for _, l := range o.Locations {
+			if strings.ContainsRune(l.Path, 0) || len(l.Path) > maxPath {
+				t.Errorf("location keeps %.40q", l.Path)
+			}
+		}
+	}
+}
