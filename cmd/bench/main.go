@@ -1,0 +1,36 @@
+// Command bench measures a whole Tidewaiter on this machine and prints tables in
+// Markdown: how fast webhooks become durable, where the time of a cold scan
+// goes, what judging an inventory again costs, and what an image takes in the
+// database. It brings its own Postgres and registry. It asserts nothing:
+// machines differ and are noisy.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+)
+
+type cli struct {
+	Accept acceptCmd `cmd:"" help:"Webhook events until they are durable: p50, p99, events per second."`
+	Scan   scanCmd   `cmd:"" help:"Cold scans of images, split into phases, beside the grype CLI; judging again; rows and bytes per image."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	parsed := kong.Parse(&cli{}, kong.Name("bench"), kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Description("Measures a whole Tidewaiter on this machine. Quote medians and ratios: machines are noisy."))
+	if err := parsed.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		if hint := errs.Hint(err); hint != "" {
+			fmt.Fprintln(os.Stderr, "  hint:", hint)
+		}
+		os.Exit(1)
+	}
+}
