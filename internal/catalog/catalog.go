@@ -49,6 +49,8 @@ type Options struct {
 	MaxPackages int
 	// MaxDocumentBytes bounds the finished document; 256 MiB.
 	MaxDocumentBytes int
+	// free is what a layer may unpack to whatever its ratio; 1 GiB.
+	free int64
 }
 
 func (o Options) withDefaults() Options {
@@ -57,6 +59,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxEntries, 2_000_000)
 	setDefault(&o.MaxPackages, 200_000)
 	setDefault(&o.MaxDocumentBytes, 256<<20)
+	setDefault(&o.free, 1<<30)
 	return o
 }
 

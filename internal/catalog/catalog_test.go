@@ -31,18 +31,14 @@ func cataloger(t *testing.T) *catalog.Cataloger {
 	return c
 }
 
-// with makes a cataloger of its own that leaves its temporary files in a
-// directory the test can look at.
+// with makes a cataloger with other options and with a temporary directory the
+// test can look at.
 func with(t *testing.T, o catalog.Options) (c *catalog.Cataloger, temp string) {
 	t.Helper()
 	temp = t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	o.TempDir = temp
-	c, err := catalog.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, temp
+	return cataloger(t).With(o, 0), temp
 }
 
 func reference(t *testing.T, img v1.Image) image.Reference {

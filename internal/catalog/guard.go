@@ -17,9 +17,6 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/image"
 )
 
-// freeBytes is what a layer may unpack to whatever its ratio.
-const freeBytes = 1 << 30
-
 // guardedImage is an image whose manifest and config were checked and whose
 // layers are checked and counted as they are read.
 type guardedImage struct {
@@ -52,6 +49,9 @@ func guard(ctx context.Context, img v1.Image, digest image.Digest, o Options) (*
 		return nil, errs.New(errs.Malformed, "the config lists %d layers, the manifest %d", len(config.RootFS.DiffIDs), len(layers))
 	}
 	for i, l := range layers {
+		if err := checkMediaType(i, l); err != nil {
+			return nil, err
+		}
 		guarded := &guardedLayer{Layer: l, ctx: ctx, number: i, diffID: config.RootFS.DiffIDs[i], budget: g.budget}
 		if sizes != nil {
 			guarded.compressed = sizes[i]
@@ -170,9 +170,9 @@ func (r *layerReader) Read(p []byte) (int, error) {
 }
 
 func (r *layerReader) account(p []byte) error {
-	ratio := r.layer.budget.options.MaxRatio
-	if c := r.layer.compressed; c > 0 && r.read > freeBytes && r.read/ratio > c {
-		return errs.New(errs.TooLarge, "layer %d of %s unpacks to more than %d times its size", r.layer.number, size(c), ratio)
+	o := r.layer.budget.options
+	if c := r.layer.compressed; c > 0 && r.read > o.free && r.read/o.MaxRatio > c {
+		return errs.New(errs.TooLarge, "layer %d of %s unpacks to more than %d times its size", r.layer.number, size(c), o.MaxRatio)
 	}
 	return r.layer.budget.spend(int64(len(p)), r.entries.count(p))
 }
