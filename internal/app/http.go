@@ -4,10 +4,12 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/tidewaiter/tidewaiter/internal/api"
 	"github.com/tidewaiter/tidewaiter/internal/catalog"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/httpserver"
 	"github.com/tidewaiter/tidewaiter/internal/intake"
+	"github.com/tidewaiter/tidewaiter/internal/match"
 	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 	"github.com/tidewaiter/tidewaiter/internal/webhook"
 )
@@ -18,6 +20,9 @@ func (a *App) assembleHTTP(in *intake.Intake, cataloger *catalog.Cataloger, name
 	mux.Handle("GET /livez", httpserver.Live())
 	mux.Handle("GET /readyz", httpserver.Ready(a.checks()...))
 	if err := a.mountWebhooks(mux, in); err != nil {
+		return err
+	}
+	if err := a.mountAPI(mux, in, cataloger, names); err != nil {
 		return err
 	}
 	if a.config.AdminListen == "" {
@@ -59,6 +64,30 @@ func (a *App) mountWebhooks(mux *http.ServeMux, in *intake.Intake) error {
 	}
 	mux.Handle("/webhooks/", handler)
 	return nil
+}
+
+func (a *App) mountAPI(mux *http.ServeMux, in *intake.Intake, cataloger *catalog.Cataloger, names func(string) (string, bool)) error {
+	if !a.config.API.Enabled {
+		return nil
+	}
+	handler, err := api.New(api.Options{
+		Reader: a.store, Hosts: names, Requests: in, SBOMs: cataloger, Versions: versions{}, Tokens: a.store,
+		Logger: a.logger, Registerer: a.metrics,
+		UploadBytes: int64(a.config.Limits.SBOMBytes), RatePerSecond: float64(a.config.API.RatePerSecond),
+	})
+	if err != nil {
+		return err
+	}
+	mux.Handle(api.Prefix+"/", handler)
+	return nil
+}
+
+// versions lends the API the matcher's way to compare versions.
+type versions struct{}
+
+// Satisfies is match.Satisfies.
+func (versions) Satisfies(packageType, version, constraint string) (bool, error) {
+	return match.Satisfies(packageType, version, constraint)
 }
 
 // checks say when the process can do its work: a database that answers and,

@@ -1,11 +1,14 @@
 package app_test
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/report"
 	"github.com/tidewaiter/tidewaiter/internal/sampleimage"
 )
 
@@ -51,7 +54,22 @@ func (s *service) settled(repository, tag string, digest v1.Hash) {
 
 func TestAPushBecomesFindings(t *testing.T) {
 	s := start(t)
-	s.pushed(vulnerable(t), "demo/shop", "1.0")
+	digest := s.push(vulnerable(t), "demo/shop:1.0")
+	ref := s.registry.Host() + "/demo/shop:1.0"
+	s.until(`EXISTS (SELECT 1 FROM delivery WHERE verdict = 'accepted')`)
+	var img report.Image
+	if status := s.get("/api/v1/image?wait=60s&ref="+ref, &img); status != http.StatusOK || img.Digest != image.Digest(digest.String()) || img.State != "done" {
+		t.Fatalf("%d %+v", status, img)
+	}
+	var page report.FindingPage
+	if status := s.get("/api/v1/findings?ref="+ref, &page); status != http.StatusOK || len(page.Items) == 0 {
+		t.Fatalf("%d %+v", status, page)
+	}
+	for _, f := range page.Items {
+		if f.Vulnerability == "" || f.Package.Name == "" || len(f.Matches) == 0 || len(f.Locations) == 0 {
+			t.Errorf("finding with a hole: %+v", f)
+		}
+	}
 	for _, c := range []struct{ ecosystem, typ, id string }{
 		{"Debian", "deb", ""},
 		{"npm", "npm", "CVE-2021-44906"},
