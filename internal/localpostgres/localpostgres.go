@@ -39,6 +39,7 @@ type Config struct {
 type Server struct {
 	root    string
 	port    int
+	version string
 	secret  string
 	process *process
 	lock    *os.File
@@ -95,6 +96,7 @@ func (s *Server) start(ctx context.Context, cfg Config) error {
 		return err
 	}
 	cfg.Progress("starting " + bin.String())
+	s.version = bin.version
 	s.process, s.port, err = c.run(ctx, bin, cfg, s.urlFor)
 	return err
 }
@@ -113,6 +115,9 @@ func (s *Server) urlFor(port int) string {
 	}
 	return u.String()
 }
+
+// Version returns the version of the server, such as "15.12".
+func (s *Server) Version() string { return s.version }
 
 // PID returns the process id of the server.
 func (s *Server) PID() int { return s.process.pid() }

@@ -22,7 +22,7 @@ func (q *quickstart) getDatabase(ctx context.Context, report func(string)) (stri
 		if ctx.Err() != nil {
 			return "", err
 		}
-		q.out.Say("\n         the official database cannot be had: %s", firstLine(err))
+		q.note = console.Cut("grype's official database cannot be had: "+err.Error(), 150)
 	}
 	if _, err := os.Stat(filepath.Join(q.vulndbDir(), "current")); err == nil && !q.Sample {
 		return "the database of an earlier run", nil
@@ -35,13 +35,16 @@ func (q *quickstart) getDatabase(ctx context.Context, report func(string)) (stri
 // buildSample builds a database from the advisory facts of the source tree.
 func (q *quickstart) buildSample(ctx context.Context, report func(string)) (string, error) {
 	report("building the sample database")
-	if _, err := tool(ctx, report, q.program, "vulndb", "build", "--config", q.configFile(), "--sample"); err != nil {
+	archive, err := os.MkdirTemp(q.Data, "sample-")
+	if err != nil {
 		return "", errs.Op("build the sample database", err)
 	}
-	return "SAMPLE database: some well-known vulnerabilities, for trying out only", nil
-}
-
-// firstLine is the beginning of an error that fits a line.
-func firstLine(err error) string {
-	return console.Cut(err.Error(), 100)
+	defer func() { _ = os.RemoveAll(archive) }()
+	if _, err := tool(ctx, report, q.program, "vulndb", "build", "--config", q.configFile(), "--sample", "--out", archive); err != nil {
+		return "", errs.Op("build the sample database", err)
+	}
+	if _, err := tool(ctx, report, q.program, "vulndb", "import", "--config", q.configFile(), archive); err != nil {
+		return "", errs.Op("import the sample database", err)
+	}
+	return "SAMPLE database: a few well-known vulnerabilities, for trying out only", nil
 }

@@ -25,9 +25,7 @@ func (q *quickstart) showFindings(ctx context.Context) error {
 	printFindings(q.out, page.Items)
 	q.out.Say("")
 	if page.Counts != nil {
-		c := page.Counts
-		q.out.Say("%d vulnerable packages in %s: %d critical, %d high, %d medium, %d low; %d can be fixed, %d are known to be exploited.",
-			c.Total, q.ref(), c.Critical, c.High, c.Medium, c.Low+c.Negligible, c.Fixable, c.KnownExploited)
+		q.out.Say("%s", summary(*page.Counts, q.ref(), len(page.Items)))
 	}
 	if !page.Complete {
 		q.out.Say("The answer is %s: there is no data for %s.", page.Answer, strings.Join(page.NoData, ", "))
@@ -36,6 +34,19 @@ func (q *quickstart) showFindings(ctx context.Context) error {
 		q.out.Say("Judged with the SAMPLE database: it knows a few well-known vulnerabilities and is no good for real decisions.")
 	}
 	return nil
+}
+
+// summary says what the table leaves out.
+func summary(c report.Counts, ref string, listed int) string {
+	text := fmt.Sprintf("%d findings in %s", c.Total, ref)
+	if listed < c.Total {
+		text += fmt.Sprintf(", the worst %d above", listed)
+	}
+	text += fmt.Sprintf(": %d critical, %d high, %d medium, %d low", c.Critical, c.High, c.Medium, c.Low+c.Negligible)
+	if c.Unknown > 0 {
+		text += fmt.Sprintf(", %d of unknown severity", c.Unknown)
+	}
+	return text + fmt.Sprintf("; %d have a fix, %d are known to be exploited.", c.Fixable, c.KnownExploited)
 }
 
 // printFindings writes findings as aligned columns.

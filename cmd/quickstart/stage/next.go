@@ -14,8 +14,8 @@ Ask it:
   curl -sH "Authorization: Bearer $TOKEN" '{{.Base}}/api/v1/findings?ref={{.Ref}}&fixable=true'
   curl -sH "Authorization: Bearer $TOKEN" '{{.Base}}/api/v1/repositories'
   which images have it?
-  curl -sH "Authorization: Bearer $TOKEN" '{{.Base}}/api/v1/vulnerability/images?id=CVE-2021-44228'
-  curl -sH "Authorization: Bearer $TOKEN" '{{.Base}}/api/v1/packages/images?name=lodash'
+  curl -sH "Authorization: Bearer $TOKEN" '{{.Base}}/api/v1/vulnerabilities/CVE-2021-44228/images'
+  curl -sH "Authorization: Bearer $TOKEN" '{{.Base}}/api/v1/packages?name=lodash'
 
 Push an image of your own, with Docker:
   docker pull alpine:3.18 && docker tag alpine:3.18 {{.Host}}/demo/alpine:3.18

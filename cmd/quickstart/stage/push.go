@@ -66,7 +66,11 @@ func outcome(image report.Image) (string, error) {
 	for _, p := range image.Platforms {
 		packages += p.Packages
 	}
-	return fmt.Sprintf("%d packages, %d findings (%s)", packages, image.Counts.Total, image.Answer), nil
+	text := fmt.Sprintf("%d packages, %d findings", packages, image.Counts.Total)
+	if !image.Complete {
+		text += " (" + string(image.Answer) + ")"
+	}
+	return text, nil
 }
 
 // pause waits a little, but not when the service has gone.

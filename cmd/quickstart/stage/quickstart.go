@@ -32,6 +32,7 @@ type quickstart struct {
 	token    string // of the API
 	port     int
 	host     string // of the registry, as users write it
+	note     string // what to say after a step, besides its outcome
 }
 
 // run is the whole story. What was started is stopped in any case, last first.
@@ -55,6 +56,10 @@ func run(ctx context.Context, o options, out *console.Console) (err error) {
 		if err := out.Step(part.name, work); err != nil {
 			return err
 		}
+		if q.note != "" {
+			out.Say("                          %s", q.note)
+			q.note = ""
+		}
 	}
 	if err := q.showFindings(ctx); err != nil || o.Exit {
 		return err
@@ -70,12 +75,13 @@ func (q *quickstart) startPostgres(ctx context.Context, report func(string)) (st
 		return "", errs.Op("make the data directory", err)
 	}
 	var err error
-	last := ""
 	q.postgres, err = localpostgres.Start(ctx, localpostgres.Config{
-		DataDir: filepath.Join(q.Data, "postgres"), Durable: true,
-		Progress: func(text string) { last = text; report(text) },
+		DataDir: filepath.Join(q.Data, "postgres"), Durable: true, Progress: report,
 	})
-	return last, err
+	if err != nil {
+		return "", err
+	}
+	return "PostgreSQL " + q.postgres.Version() + ", private to this run", nil
 }
 
 func (q *quickstart) getProgram(ctx context.Context, report func(string)) (outcome string, err error) {

@@ -37,7 +37,9 @@ func (c *Console) Say(format string, args ...any) { fmt.Fprintf(c, format+"\n", 
 // it returns is shown as its outcome.
 func (c *Console) Step(name string, work func(report func(string)) (outcome string, err error)) error {
 	s := &step{Console: c, name: name, started: time.Now()}
-	s.draw()
+	if c.terminal {
+		s.draw()
+	}
 	stop := s.tick()
 	outcome, err := work(s.report)
 	stop()
@@ -81,16 +83,17 @@ func (s *step) draw() {
 	fmt.Fprintf(s, "  ..     %-18s %4s  %s\n", s.name, elapsed, s.detail)
 }
 
-// tick draws from time to time until the returned function is called.
+// tick draws from time to time until the returned function is called: every
+// second on a terminal, elsewhere after two seconds and then now and again.
 func (s *step) tick() (stop func()) {
-	every := 15 * time.Second
+	first, every := 2*time.Second, 15*time.Second
 	if s.terminal {
-		every = time.Second
+		first, every = time.Second, time.Second
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(every)
+		ticker := time.NewTicker(first)
 		defer ticker.Stop()
 		for {
 			select {
@@ -98,6 +101,7 @@ func (s *step) tick() (stop func()) {
 				return
 			case <-ticker.C:
 				s.draw()
+				ticker.Reset(every)
 			}
 		}
 	}()
