@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/report"
+)
+
+// Bounds of waiting for an answer.
+const (
+	maxWait = 2 * time.Minute
+	// unknownFor is how long a waiting caller's image may be unknown: its
+	// delivery may still be on the way.
+	unknownFor = 10 * time.Second
+	pollFirst  = 100 * time.Millisecond
+	pollMost   = 2 * time.Second
+)
+
+// image answers GET /image. With wait it answers when the state is final, or
+// with the present one when the time is over.
+func (h *handler) image(w http.ResponseWriter, r *http.Request, who report.Principal) error {
+	q := readQuery(r)
+	target := h.referenceParameter(q).target()
+	wait := q.duration("wait", maxWait)
+	if err := q.done(); err != nil {
+		return err
+	}
+	found, err := h.awaitImage(w, r, who.Access, target, wait)
+	return reply(w, found, err)
+}
+
+// referenceParameter reads the required parameter ref.
+func (h *handler) referenceParameter(q *query) located {
+	given := q.text("ref")
+	if given == "" {
+		q.fail("ref", "parameter ref is missing: write it as HOST/NAME:TAG or HOST/NAME@DIGEST")
+		return located{}
+	}
+	return h.located(q, "ref", given, h.reference)
+}
+
+// awaitImage looks again and again, ever more slowly, until the image is settled
+// or the time is over.
+func (h *handler) awaitImage(w http.ResponseWriter, r *http.Request, access report.Access, target report.Target, wait time.Duration) (report.Image, error) {
+	start := time.Now()
+	if wait > 0 {
+		leave, err := h.startWaiting()
+		if err != nil {
+			return report.Image{}, err
+		}
+		defer leave()
+		// The server's own bound on writing may be shorter than the wait.
+		_ = http.NewResponseController(w).SetWriteDeadline(start.Add(wait + h.RequestTimeout))
+	}
+	for pause := pollFirst; ; pause = min(pause*3/2, pollMost) {
+		found, err := h.lookAtImage(r.Context(), access, target)
+		waited := time.Since(start)
+		switch {
+		case err != nil && (!errs.Is(err, errs.NotFound) || waited >= min(wait, unknownFor)):
+			return found, err
+		case err == nil && (found.Settled() || waited >= wait):
+			return found, nil
+		}
+		select {
+		case <-r.Context().Done():
+			return found, errs.Wrap(errs.KindOf(r.Context().Err()), "api: wait for image", r.Context().Err())
+		case <-time.After(min(pause, max(wait-waited, 0))):
+		}
+	}
+}
+
+func (h *handler) lookAtImage(ctx context.Context, access report.Access, target report.Target) (report.Image, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.RequestTimeout)
+	defer cancel()
+	found, err := h.Reader.Image(ctx, access, target)
+	if err != nil {
+		err = timely(ctx, err)
+	}
+	return found, err
+}
+
+// startWaiting takes one of the places for waiting callers.
+func (h *handler) startWaiting() (leave func(), err error) {
+	select {
+	case h.waiting <- struct{}{}:
+		h.metrics.waiting.Inc()
+		return func() { <-h.waiting; h.metrics.waiting.Dec() }, nil
+	default:
+		h.metrics.reject("rate_limited")
+		return nil, tooMany(5*time.Second, "too many requests wait for an answer")
+	}
+}
