@@ -19,6 +19,8 @@ type reader struct {
 	kev  memory[v6.KnownExploitedVulnerabilityHandle]
 	epss memory[v6.EpssHandle]
 	cwe  memory[v6.CWEHandle]
+
+	unaffected scopes
 }
 
 // GetDB hands out grype's connection. Grype asks its reader for it behind the
