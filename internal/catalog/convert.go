@@ -23,9 +23,12 @@ func (c *Cataloger) Convert(ctx context.Context, document []byte) (doc sbom.Docu
 	if err := ctx.Err(); err != nil {
 		return sbom.Document{}, errs.Op("catalog: convert", err)
 	}
-	bill, _, err := decode(document)
+	bill, id, err := decode(document)
 	if err != nil {
 		return sbom.Document{}, errs.Op("catalog: convert", err)
+	}
+	if id != syftjson.ID {
+		settleQualifiers(bill)
 	}
 	doc, err = c.document(bill)
 	return doc, errs.Op("catalog: convert", err)

@@ -90,6 +90,39 @@ func TestConvertDocumentsOfOtherTools(t *testing.T) {
 	}
 }
 
+func TestConvertKeepsWhatPackageURLsSay(t *testing.T) {
+	doc, err := cataloger(t).Convert(t.Context(), []byte(`{"bomFormat":"CycloneDX","specVersion":"1.5","components":[
+		{"type":"library","name":"libssl3","version":"3.0.9-1","purl":"pkg:deb/debian/libssl3@3.0.9-1?arch=amd64&distro=debian-12&upstream=openssl"},
+		{"type":"library","name":"libc6","version":"2.36-9","purl":"pkg:deb/debian/libc6@2.36-9?distro=debian-12&upstream=glibc%402.36-9"},
+		{"type":"library","name":"curl","version":"1","purl":"pkg:deb/debian/curl@1?upstream=curl"},
+		{"type":"library","name":"libcrypto3","version":"3.1.3-r0","purl":"pkg:apk/alpine/libcrypto3@3.1.3-r0?distro=alpine-3.18&upstream=openssl"},
+		{"type":"library","name":"zlib","version":"1","purl":"pkg:rpm/centos/zlib@1?upstream=zlib-1-1.el7.src.rpm"},
+		{"type":"library","name":"odd","version":"1","purl":"not a purl"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Artifacts []struct {
+			Name     string
+			Metadata struct{ Source, SourceVersion, OriginPackage, SourceRpm string }
+		}
+	}
+	if err := json.Unmarshal(doc.JSON, &d); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, a := range d.Artifacts {
+		got[a.Name] = strings.Trim(strings.Join([]string{a.Metadata.Source, a.Metadata.SourceVersion, a.Metadata.OriginPackage, a.Metadata.SourceRpm}, " "), " ")
+	}
+	want := map[string]string{"libssl3": "openssl", "libc6": "glibc 2.36-9", "curl": "", "libcrypto3": "openssl", "zlib": "zlib-1-1.el7.src.rpm", "odd": ""}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if doc.Distro != "debian 12" {
+		t.Errorf("distro is %q", doc.Distro)
+	}
+}
+
 func TestConvertRefuses(t *testing.T) {
 	for name, document := range map[string]string{
 		"nothing":          "",
