@@ -30,7 +30,7 @@ type scanCmd struct {
 	Image    string `arg:"" help:"Image: host/name:tag, host/name@digest, oci-dir:PATH[:REF] or docker-archive:PATH."`
 	Output   string `short:"o" enum:"table,json,grype-json,sarif,cyclonedx-json,spdx-json,syft-json" default:"table" help:"Form of the report: ${enum}."`
 	File     string `placeholder:"FILE" help:"Write the report to a file instead of standard output."`
-	FailOn   string `placeholder:"SEVERITY" enum:",critical,high,medium,low,negligible" default:"" help:"Exit with 2 when a finding is at or above: critical, high, medium, low or negligible."`
+	FailOn   string `placeholder:"SEVERITY" enum:",critical,high,medium,low,negligible,unknown" default:"" help:"Exit with 2 when a finding is at or above: critical, high, medium, low, negligible or unknown."`
 	Platform string `placeholder:"OS/ARCH" help:"Image of an index to scan, as linux/arm64; without it that of this machine's architecture."`
 	DB       string `name:"db" placeholder:"PATH" help:"Vulnerability database: a directory of tidewaiter vulndb, a directory with vulnerability.db, or an archive."`
 	Config   string `short:"c" placeholder:"FILE" help:"Configuration file of the service, for its registries and its vulnerability database."`
@@ -49,6 +49,8 @@ func (scanCmd) Help() string {
     tidewaiter scan docker-archive:app.tar --fail-on high
 
 Without --db the database of the service on this machine is used; where there is none, one is fetched into the user's cache directory and kept up to date there.
+
+A finding whose severity nobody states is below all others: only --fail-on unknown counts it.
 
 Exit codes: 0 when the report was written; 1 when it could not be made; 2 when --fail-on was given and a finding that is not ignored is at or above it; 3 when --fail-on was given and the database has no data for anything in the image, so that no findings mean nothing; 64 when the command line cannot be understood.`
 }
