@@ -73,7 +73,7 @@ func setDefault[T int | int64](field *T, value T) {
 type Cataloger struct {
 	options Options
 	// licenses carries the licence scanner, which takes a second to build.
-	licenses context.Context //nolint:containedctx // syft takes it in no other way
+	licenses context.Context // syft takes it in no other way
 }
 
 // New makes a cataloger. Building the licence scanner takes about a second.
@@ -146,7 +146,7 @@ func callers() []uintptr {
 // withValues is a context with the values of a second one.
 type withValues struct {
 	context.Context
-	values context.Context //nolint:containedctx // that is its purpose
+	values context.Context
 }
 
 // Value looks in the first context, then in the second.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"regexp"
 	"sort"
 	"strings"
@@ -11,7 +12,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/tidewaiter/tidewaiter/internal/catalog"
 	"github.com/tidewaiter/tidewaiter/internal/image"
@@ -236,6 +239,30 @@ func TestCatalogAlpineAndEmpty(t *testing.T) {
 				t.Errorf("distro is %q", doc.Distro)
 			}
 		})
+	}
+}
+
+// An archive's image has no manifest and no digest to be checked against.
+func TestCatalogOfAnArchive(t *testing.T) {
+	pushed := build(t, sampleimage.VulnerableContent())
+	tag, err := name.NewTag("registry.example.com/shop/web:1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "web.tar")
+	if err := tarball.WriteToFile(path, tag, pushed); err != nil {
+		t.Fatal(err)
+	}
+	img, err := tarball.ImageFromPath(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := cataloger(t).Catalog(t.Context(), img, image.Reference{Registry: "docker-archive", Repository: "web.tar", Tag: "1.0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(packages(t, catalogue(t, pushed)), packages(t, doc)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 // Convert reads a syft JSON, CycloneDX JSON or SPDX JSON document and returns it
 // as the syft JSON that an image's own catalogue would be, keeping the name and
-// version of the tool that made it. The error is of kind Invalid when the
+// version of the tool that made it as far as the document tells. The error is of kind Invalid when the
 // document cannot be read, TooLarge when a limit of Options is exceeded.
 func (c *Cataloger) Convert(ctx context.Context, document []byte) (doc sbom.Document, err error) {
 	defer recoverInto(&err)

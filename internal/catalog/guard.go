@@ -117,7 +117,7 @@ func compareSum(what string, got hash.Hash, want v1.Hash) error {
 // guardedLayer is a layer that is checked as it is read.
 type guardedLayer struct {
 	v1.Layer
-	ctx        context.Context //nolint:containedctx // layers are read without one
+	ctx        context.Context // layers are read without one
 	number     int
 	diffID     v1.Hash
 	compressed int64 // 0 when unknown
@@ -159,7 +159,7 @@ func (r *layerReader) Read(p []byte) (int, error) {
 		return 0, r.layer.budget.fail(limitErr)
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		if sumErr := compareSum("content of layer", r.sum, r.layer.diffID); sumErr != nil {
 			return n, r.layer.budget.fail(sumErr)
 		}

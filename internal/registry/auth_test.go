@@ -32,7 +32,6 @@ func writeConfig(t *testing.T, content any) string {
 func helper(t *testing.T, name, script string) {
 	t.Helper()
 	dir := t.TempDir()
-	//nolint:gosec // a program has to be executable
 	if err := os.WriteFile(filepath.Join(dir, "docker-credential-"+name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 		b.left -= int64(n)
 	}
-	if err == nil || err == io.EOF { //nolint:errorlint // io.Reader's contract
+	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}
 	if b.stalled.Load() {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -95,7 +96,7 @@ func (r *reader) blob(ctx context.Context, d descriptor) ([]byte, error) {
 // pulledImage gives the errors of reading an image their kinds.
 type pulledImage struct {
 	v1.Image
-	ctx      context.Context //nolint:containedctx // the library keeps it, too
+	ctx      context.Context // the library keeps it, too
 	settings Settings
 }
 
@@ -152,7 +153,7 @@ type pulledContent struct {
 // Read reads on.
 func (c *pulledContent) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
-	if err == nil || err == io.EOF { //nolint:errorlint // io.Reader's contract
+	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}
 	return n, c.image.settings.explain(c.image.ctx, err)

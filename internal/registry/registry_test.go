@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
@@ -255,6 +257,28 @@ func TestResolveOtherArtifacts(t *testing.T) {
 				t.Errorf("opened as an image: %v", err)
 			}
 		})
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	host := serve(t)
+	digest := push(t, host+"/shop/web:1.0", vulnerable(t, v1.Platform{}))
+	c := client(t, local(host))
+	var group errgroup.Group
+	for range 16 {
+		group.Go(func() error {
+			m, err := c.Resolve(t.Context(), ref(t, "registry.example.com/shop/web:1.0"))
+			if err != nil {
+				return err
+			}
+			if m.Digest != digest {
+				return fmt.Errorf("resolved to %s", m.Digest)
+			}
+			return readLayers(t, c, digest)
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 
