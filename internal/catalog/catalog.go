@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -76,8 +77,10 @@ type Cataloger struct {
 	licenses context.Context // syft takes it in no other way
 }
 
-// New makes a cataloger. Building the licence scanner takes about a second.
+// New makes a cataloger and removes what killed ones left in TempDir. Building
+// the licence scanner takes about a second.
 func New(o Options) (*Cataloger, error) {
+	sweep(o.TempDir, time.Now())
 	ctx, err := syft.SetContextLicenseScanner(context.Background(), settings(0).Licenses)
 	if err != nil {
 		return nil, errs.Wrap(errs.Internal, "catalog: build licence scanner", err)

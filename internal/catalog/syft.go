@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"os"
 
 	stereoscope "github.com/anchore/stereoscope/pkg/image"
 	"github.com/anchore/syft/syft"
@@ -21,12 +20,12 @@ import (
 
 // catalog unpacks the image, runs syft over it and takes everything away again.
 func (c *Cataloger) catalog(ctx context.Context, img *guardedImage, ref image.Reference) (*syftsbom.SBOM, error) {
-	dir, err := os.MkdirTemp(c.options.TempDir, "tidewaiter-layers-")
+	dir, err := newWorkDir(c.options.TempDir)
 	if err != nil {
-		return nil, diskError("make a directory for layers", err)
+		return nil, err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	unpacked := stereoscope.New(img, nil, dir, metadata(img, ref)...)
+	defer dir.remove()
+	unpacked := stereoscope.New(img, nil, dir.path, metadata(img, ref)...)
 	// Without a directory generator this closes the layers' files and no more.
 	defer func() { _ = unpacked.Cleanup() }()
 	if err := unpacked.Read(ctx); err != nil {
