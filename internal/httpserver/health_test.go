@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
@@ -46,7 +47,7 @@ func TestReady(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w, _ := serve(Ready(tt.checks...), httptest.NewRequest("GET", "/readyz", nil))
+			w, _ := serve(Ready(tt.checks...), httptest.NewRequest(http.MethodGet, "/readyz", nil))
 			var got Readiness
 			if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
 				t.Fatal(err)
@@ -65,14 +66,14 @@ func TestReadyDoesNotWorkForEveryCaller(t *testing.T) {
 	var ran atomic.Int64
 	h := Ready(Check{Name: "a", Check: func(context.Context) error { ran.Add(1); return nil }}).(*ready)
 	for range 10 {
-		_, _ = serve(h, httptest.NewRequest("GET", "/readyz", nil))
+		_, _ = serve(h, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 		h.at = time.Now() // so that a slow machine changes nothing
 	}
 	if ran.Load() != 1 {
 		t.Errorf("ten requests ran the check %d times", ran.Load())
 	}
 	h.at = time.Now().Add(-readyFor)
-	_, _ = serve(h, httptest.NewRequest("GET", "/readyz", nil))
+	_, _ = serve(h, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 	if ran.Load() != 2 {
 		t.Errorf("an old outcome was served again")
 	}
@@ -81,7 +82,7 @@ func TestReadyDoesNotWorkForEveryCaller(t *testing.T) {
 func TestAdmin(t *testing.T) {
 	h := Admin(prometheus.NewRegistry())
 	for path, want := range map[string]int{"/metrics": 200, "/livez": 200, "/debug/pprof/": 200, "/debug/pprof/heap": 200, "/": 404} {
-		if w, _ := serve(h, httptest.NewRequest("GET", path, nil)); w.Code != want {
+		if w, _ := serve(h, httptest.NewRequest(http.MethodGet, path, nil)); w.Code != want {
 			t.Errorf("%s: got %d, want %d", path, w.Code, want)
 		}
 	}

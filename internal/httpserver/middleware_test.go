@@ -117,7 +117,7 @@ func TestRecover(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.path, func(t *testing.T) {
 			var out bytes.Buffer
-			w, panicked := serve(house(&out, prometheus.NewRegistry()), httptest.NewRequest("GET", tt.path, nil))
+			w, panicked := serve(house(&out, prometheus.NewRegistry()), httptest.NewRequest(http.MethodGet, tt.path, nil))
 			if panicked != tt.panicked || w.Code != tt.status {
 				t.Errorf("got panic %v and status %d, want %v and %d", panicked, w.Code, tt.panicked, tt.status)
 			}
@@ -149,7 +149,7 @@ func TestRequestID(t *testing.T) {
 				inside = RequestIDFrom(r.Context())
 				attrs, _ = r.Context().Value(annotationKey{}).([]slog.Attr)
 			}))
-			r := httptest.NewRequest("GET", "/", nil)
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
 			r.Header.Set(RequestIDHeader, tt.sent)
 			w, _ := serve(h, r)
 			if inside == "" || inside != w.Header().Get(RequestIDHeader) || len(attrs) != 1 || attrs[0].Value.String() != inside {
@@ -166,12 +166,12 @@ func TestRequestMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	h := house(&bytes.Buffer{}, reg)
 	for _, r := range []*http.Request{
-		httptest.NewRequest("GET", "/repos/a", nil), httptest.NewRequest("GET", "/repos/b", nil), httptest.NewRequest("GET", "/early", nil),
-		httptest.NewRequest("GET", "/made/up/1", nil), httptest.NewRequest("BREW", "/made/up/2", nil), httptest.NewRequest("GET", "/abort", nil),
+		httptest.NewRequest(http.MethodGet, "/repos/a", nil), httptest.NewRequest(http.MethodGet, "/repos/b", nil), httptest.NewRequest(http.MethodGet, "/early", nil),
+		httptest.NewRequest(http.MethodGet, "/made/up/1", nil), httptest.NewRequest("BREW", "/made/up/2", nil), httptest.NewRequest(http.MethodGet, "/abort", nil),
 	} {
 		_, _ = serve(h, r)
 	}
-	w, _ := serve(Metrics(reg), httptest.NewRequest("GET", "/metrics", nil))
+	w, _ := serve(Metrics(reg), httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, want := range []string{
 		`tidewaiter_http_requests_total{method="GET",route="GET /repos/{name}",status="200"} 2`,
 		`tidewaiter_http_requests_total{method="GET",route="GET /early",status="500"} 1`,
@@ -190,7 +190,7 @@ func TestRequestMetrics(t *testing.T) {
 }
 
 func TestSecurityHeaders(t *testing.T) {
-	w, _ := serve(house(&bytes.Buffer{}, prometheus.NewRegistry()), httptest.NewRequest("GET", "/repos/a", nil))
+	w, _ := serve(house(&bytes.Buffer{}, prometheus.NewRegistry()), httptest.NewRequest(http.MethodGet, "/repos/a", nil))
 	for k, want := range map[string]string{
 		"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "X-Frame-Options": "DENY",
 		"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'", "Referrer-Policy": "no-referrer",

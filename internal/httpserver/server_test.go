@@ -3,6 +3,7 @@ package httpserver
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -75,7 +76,7 @@ func TestDrainEnds(t *testing.T) {
 	if err := <-done; !errs.Is(err, errs.Timeout) {
 		t.Errorf("Run: got %v, want kind timeout", err)
 	}
-	if err := <-ended; err != context.Canceled {
+	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the request that would not end got %v", err)
 	}
 }
