@@ -56,17 +56,24 @@ func read(ctx context.Context, doc sbom.Document) (c *contents, err error) {
 		return nil, err
 	}
 	if c.versionlessOwns() {
-		return c.withoutVersionless(doc.JSON)
+		if c, err = c.withoutVersionless(doc.JSON); err != nil {
+			return nil, err
+		}
 	}
 	c.dropVersionless()
+	c.addFromPURLs()
 	return c, nil
 }
 
-func provide(document []byte) (*contents, error) {
-	config := pkg.ProviderConfig{SynthesisConfig: pkg.SynthesisConfig{
+// providerConfig are the settings the CLI gives the reading of packages.
+func providerConfig() pkg.ProviderConfig {
+	return pkg.ProviderConfig{SynthesisConfig: pkg.SynthesisConfig{
 		Distro: pkg.DistroConfig{FixChannels: fixChannels()},
 	}}
-	judged, context, s, err := pkg.ProvideFromReader(bytes.NewReader(document), config)
+}
+
+func provide(document []byte) (*contents, error) {
+	judged, context, s, err := pkg.ProvideFromReader(bytes.NewReader(document), providerConfig())
 	if err != nil {
 		return nil, errs.Wrap(errs.Malformed, "match: read SBOM", err)
 	}
