@@ -162,6 +162,8 @@ CREATE UNIQUE INDEX scan_queued ON scan (repository_id, tag, (CASE WHEN tag = ''
 CREATE INDEX scan_due ON scan (priority DESC, run_after, id) WHERE state = 'queued';
 CREATE INDEX scan_running ON scan (lease_until) WHERE state = 'running';
 CREATE INDEX scan_repository ON scan (repository_id, id DESC);
+CREATE INDEX scan_target ON scan (repository_id, tag, id DESC);
+CREATE INDEX scan_failed ON scan (id DESC) WHERE state IN ('failed', 'canceled');
 CREATE INDEX scan_manifest ON scan (manifest_id);
 
 CREATE TABLE delivery (
@@ -183,6 +185,7 @@ CREATE TABLE delivery (
     UNIQUE (registry_id, dedupe_key)
 );
 CREATE INDEX delivery_scan ON delivery (scan_id);
+CREATE INDEX delivery_registry ON delivery (registry_id, id DESC);
 
 -- What is inside --------------------------------------------------------------
 
@@ -338,6 +341,9 @@ CREATE TABLE repository_finding (
     PRIMARY KEY (repository_id, package_type, package_name, vulnerability)
 );
 CREATE INDEX repository_finding_vulnerability ON repository_finding (vulnerability) WHERE closed_at IS NULL;
+-- The counts of a repository come from this index alone.
+CREATE INDEX repository_finding_open ON repository_finding (repository_id) INCLUDE (severity_rank, fixable, known_exploited)
+    WHERE closed_at IS NULL;
 
 CREATE TABLE finding_event (
     id            bigint GENERATED ALWAYS AS IDENTITY,
@@ -386,7 +392,7 @@ LANGUAGE sql STABLE AS $$
         SELECT ip.inventory_id, ip.member, ip.package_id, ip.owners
           FROM inventory_package ip
          WHERE ip.inventory_id = ANY (_inventories) AND ip.excluded = ''
-    ), suppressed AS MATERIALIZED (
+    ), suppression AS (
         SELECT o.inventory_id, o.member, i.vulnerability, i.reason
           FROM (SELECT j.inventory_id, j.member, unnest(j.owners) AS owner FROM judged j WHERE j.owners <> '{}') o
           JOIN package_ignore i ON i.package_id = o.owner AND i.kind = 'owned'
@@ -399,14 +405,19 @@ LANGUAGE sql STABLE AS $$
           JOIN package p ON p.id = j.package_id
           JOIN package q ON q.name = p.name AND q.type = p.type AND q.version = p.version
           JOIN judged twin ON twin.inventory_id = j.inventory_id AND twin.package_id = q.id
+    ), suppressed AS MATERIALIZED ( -- few members are; one row each keeps the join from growing
+        SELECT s.inventory_id, s.member, array_agg(s.vulnerability) AS vulnerabilities, array_agg(s.reason) AS reasons
+          FROM suppression s GROUP BY s.inventory_id, s.member
     )
     SELECT j.inventory_id, j.member, j.package_id, m.id, m.vulnerability_id, m.canonical, m.fix_state, m.suggested_version,
-           COALESCE(NULLIF(m.ignored, ''), min(s.reason), '')
+           CASE WHEN m.ignored <> '' THEN m.ignored
+                WHEN s.member IS NULL THEN ''
+                ELSE COALESCE((SELECT min(u.reason) FROM unnest(s.vulnerabilities, s.reasons) AS u (vulnerability, reason)
+                                WHERE u.vulnerability = ANY (m.ids)), '') END
       FROM judged j
       JOIN package_match m ON m.package_id = j.package_id
        AND m.opened_build <= _build AND (m.closed_build IS NULL OR m.closed_build > _build)
-      LEFT JOIN suppressed s ON s.inventory_id = j.inventory_id AND s.member = j.member AND s.vulnerability = ANY (m.ids)
-     GROUP BY j.inventory_id, j.member, j.package_id, m.id
+      LEFT JOIN suppressed s ON s.inventory_id = j.inventory_id AND s.member = j.member
 $$;
 -- +goose StatementEnd
 

@@ -165,18 +165,22 @@ func (r *rootManifest) describe(i *report.Image) {
 // lastScan returns the newest scan of a target, nil when there was none.
 func lastScan(ctx context.Context, tx pgx.Tx, repositoryID int64, target report.Target, root *rootManifest) (*report.ScanState, error) {
 	const columns = `SELECT id, state, reason, detail, created_at FROM scan WHERE repository_id = @repository`
-	const byTag = columns + ` AND tag = @tag ORDER BY id DESC LIMIT 1`
-	const byDigest = columns + ` AND (digest = @digest OR manifest_id = @manifest) ORDER BY id DESC LIMIT 1`
-	query, manifestID := byTag, int64(0)
-	if target.Digest != "" {
-		query = byDigest
+	const newest = ` ORDER BY id DESC LIMIT 1`
+	const byTag = columns + ` AND tag = @tag` + newest
+	const unresolved = columns + ` AND digest = @digest` + newest
+	// What resolved to the manifest, and what waits to look at it.
+	const resolved = `(` + columns + ` AND manifest_id = @manifest` + newest + `)
+		UNION ALL (` + columns + ` AND state IN ('queued', 'running') AND digest = @digest` + newest + `)` + newest
+	args := pgx.NamedArgs{"repository": repositoryID, "tag": target.Tag, "digest": string(target.Digest)}
+	query := byTag
+	switch {
+	case target.Digest == "":
+	case root == nil:
+		query = unresolved
+	default:
+		query, args["manifest"] = resolved, root.ID
 	}
-	if root != nil {
-		manifestID = root.ID
-	}
-	found, err := rows[scanStateRow](ctx, tx, query, pgx.NamedArgs{
-		"repository": repositoryID, "tag": target.Tag, "digest": string(target.Digest), "manifest": manifestID,
-	})
+	found, err := rows[scanStateRow](ctx, tx, query, args)
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ const scanColumns = `
 func (s *Store) Scans(ctx context.Context, access report.Access, filter report.ScanFilter, p report.Page) (report.List[report.Scan], error) {
 	const order = ` AND (NOT @after OR s.id < @id) ORDER BY s.id DESC LIMIT @limit`
 	const all = scanColumns + order
-	const inState = scanColumns + ` AND s.state = @state` + order
+	const inState = scanColumns + ` AND s.state = @state` + order // failed and canceled have an index
 	const ofRepository = scanColumns + ` AND s.repository_id = @repository AND (@state = '' OR s.state = @state)` + order
 	var out report.List[report.Scan]
 	var id int64
