@@ -100,7 +100,7 @@ func (c *coverage) hasDistro(stored *inventory.Distro) (bool, error) {
 	if known, err := c.knowsRelease(spec); !known || err != nil {
 		return false, err
 	}
-	return c.any(nil, &spec)
+	return c.has(nil, &spec)
 }
 
 // knowsRelease reports whether the database has the release itself, or the
@@ -124,7 +124,7 @@ func (c *coverage) hasEcosystem(packageType, language string) (bool, error) {
 		ecosystem = language
 	}
 	if ecosystem != "" && ecosystem != string(syft.UnknownPkg) {
-		if ok, err := c.any(&v6.PackageSpecifier{Ecosystem: ecosystem}, v6.NoOSSpecified); ok || err != nil {
+		if ok, err := c.has(&v6.PackageSpecifier{Ecosystem: ecosystem}, v6.NoOSSpecified); ok || err != nil {
 			return ok, err
 		}
 	}
@@ -134,7 +134,7 @@ func (c *coverage) hasEcosystem(packageType, language string) (bool, error) {
 	return c.hasCPEs()
 }
 
-func (c *coverage) any(p *v6.PackageSpecifier, os *v6.OSSpecifier) (bool, error) {
+func (c *coverage) has(p *v6.PackageSpecifier, os *v6.OSSpecifier) (bool, error) {
 	found, err := c.reader.GetAffectedPackages(p, &v6.GetPackageOptions{OSs: v6.OSSpecifiers{os}, Limit: 1})
 	switch {
 	case errors.Is(err, v6.ErrLimitReached):

@@ -218,10 +218,20 @@ func Count(findings []report.Finding) report.Counts {
 
 func count(c *report.Counts, f report.Finding) {
 	c.Total++
-	*map[vuln.Severity]*int{
-		vuln.SeverityCritical: &c.Critical, vuln.SeverityHigh: &c.High, vuln.SeverityMedium: &c.Medium,
-		vuln.SeverityLow: &c.Low, vuln.SeverityNegligible: &c.Negligible, vuln.SeverityUnknown: &c.Unknown,
-	}[f.Severity]++
+	switch f.Severity {
+	case vuln.SeverityCritical:
+		c.Critical++
+	case vuln.SeverityHigh:
+		c.High++
+	case vuln.SeverityMedium:
+		c.Medium++
+	case vuln.SeverityLow:
+		c.Low++
+	case vuln.SeverityNegligible:
+		c.Negligible++
+	default:
+		c.Unknown++
+	}
 	if f.FixState == vuln.FixStateFixed {
 		c.Fixable++
 	}

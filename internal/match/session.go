@@ -18,7 +18,7 @@ type Session struct {
 	db       *database
 	matchers matcherIndex
 	parallel int
-	close    sync.Once
+	closing  sync.Once
 
 	mu sync.Mutex
 	// described are the records met while judging and not yet asked for.
@@ -34,7 +34,7 @@ func (s *Session) Build() vuln.Build { return s.db.build }
 
 // Close lets go of the database. Closing again does nothing.
 func (s *Session) Close() error {
-	s.close.Do(s.db.release)
+	s.closing.Do(s.db.release)
 	return nil
 }
 

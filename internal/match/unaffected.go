@@ -46,11 +46,11 @@ func (r *reader) GetUnaffectedPackages(p *v6.PackageSpecifier, o *v6.GetPackageO
 	if p.Ecosystem != "" {
 		whole = &v6.PackageSpecifier{Ecosystem: p.Ecosystem}
 	}
-	any, err := r.unaffected.has(scopeOf(p.Ecosystem, o.OSs), func() (int, error) {
+	some, err := r.unaffected.has(scopeOf(p.Ecosystem, o.OSs), func() (int, error) {
 		found, err := r.Reader.GetUnaffectedPackages(whole, &v6.GetPackageOptions{OSs: o.OSs, Limit: 1})
 		return len(found), err
 	})
-	if err == nil && !any {
+	if err == nil && !some {
 		return nil, nil
 	}
 	return r.Reader.GetUnaffectedPackages(p, o)
@@ -58,11 +58,11 @@ func (r *reader) GetUnaffectedPackages(p *v6.PackageSpecifier, o *v6.GetPackageO
 
 // GetUnaffectedCPEs returns records that take findings away by CPE.
 func (r *reader) GetUnaffectedCPEs(c *cpe.Attributes, o *v6.GetCPEOptions) ([]v6.UnaffectedCPEHandle, error) {
-	any, err := r.unaffected.has("cpe", func() (int, error) {
+	some, err := r.unaffected.has("cpe", func() (int, error) {
 		found, err := r.Reader.GetUnaffectedCPEs(nil, &v6.GetCPEOptions{Limit: 1})
 		return len(found), err
 	})
-	if err == nil && !any {
+	if err == nil && !some {
 		return nil, nil
 	}
 	return r.Reader.GetUnaffectedCPEs(c, o)
