@@ -93,7 +93,7 @@ func (c *chaos) killService(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Duration(500+rand.IntN(3000)) * time.Millisecond):
+		case <-time.After(time.Duration(2000+rand.IntN(8000)) * time.Millisecond):
 			c.restart()
 		}
 	}
@@ -210,7 +210,7 @@ func (c *chaos) pushAll() {
 	}
 	for n := range chaosPushes {
 		next <- n
-		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
+		time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
 	}
 	close(next)
 	pushers.Wait()

@@ -93,10 +93,10 @@ func onePart(prefix, path string) string {
 
 func requestLevel(r *http.Request, status int) slog.Level {
 	switch {
+	case r.URL.Path == "/livez" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
+		return slog.LevelDebug // asked every few seconds; not ready is an answer, not a failure
 	case status >= http.StatusInternalServerError:
 		return slog.LevelError
-	case r.URL.Path == "/livez" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
-		return slog.LevelDebug
 	}
 	return slog.LevelInfo
 }
