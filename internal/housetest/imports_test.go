@@ -28,7 +28,7 @@ var levels = map[string]int{
 
 	// Programs.
 	"cmd/tidewaiter": 4, "cmd/quickstart": 4, "cmd/quickstart/stage": 4,
-	"cmd/quickstart/internal/console": 0,
+	"cmd/quickstart/internal/console": 0, "cmd/bench": 4,
 }
 
 // props stand beside the house, for tests and for the quickstart. Each lists
@@ -46,7 +46,7 @@ var props = map[string][]string{
 }
 
 // propUsers may import props; tests may as well, they are not looked at here.
-var propUsers = []string{"cmd/quickstart/stage"}
+var propUsers = []string{"cmd/quickstart/stage", "cmd/bench"}
 
 // sideways are the imports allowed within a level, with the reason.
 var sideways = map[[2]string]string{
@@ -126,15 +126,15 @@ var heavy = []struct {
 		"the queue is replaceable: only its room and the migration know River"},
 	{"github.com/pressly/goose", nil, []string{"internal/postgres"},
 		"the schema is brought up in one place"},
-	{"github.com/jackc/pgx", nil, []string{"internal/postgres", "internal/queue", "internal/localpostgres", "internal/pgtest"},
+	{"github.com/jackc/pgx", nil, []string{"internal/postgres", "internal/queue", "internal/localpostgres", "internal/pgtest", "cmd/bench"},
 		"SQL lives in postgres, one file per noun"},
 	{"github.com/go-chi/chi", nil, []string{"internal/api", "internal/app", "internal/httpserver", "internal/webhook"},
 		"routes belong to the edges that serve them"},
-	{"github.com/google/go-containerregistry/pkg/v1/remote", nil, []string{"internal/registry", "cmd/quickstart/stage"},
+	{"github.com/google/go-containerregistry/pkg/v1/remote", nil, []string{"internal/registry", "cmd/quickstart/stage", "cmd/bench"},
 		"credentials are sent from one room only"},
 	{"github.com/distribution/distribution", nil, []string{"internal/localregistry"},
 		"a registry server is for trying out and for tests"},
-	{"github.com/alecthomas/kong", nil, []string{"cmd/tidewaiter", "cmd/quickstart/stage"},
+	{"github.com/alecthomas/kong", nil, []string{"cmd/tidewaiter", "cmd/quickstart/stage", "cmd/bench"},
 		"flags end in cmd; packages take values"},
 	{"testing", nil, []string{"internal/pgtest", "internal/postgres/postgrestest"},
 		"test support is not linked into the service"},

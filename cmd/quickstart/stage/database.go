@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/tidewaiter/tidewaiter/cmd/quickstart/internal/console"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -22,7 +23,7 @@ func (q *quickstart) getDatabase(ctx context.Context, report func(string)) (stri
 		if ctx.Err() != nil {
 			return "", err
 		}
-		q.note = console.Cut("grype's official database cannot be had: "+err.Error(), 150)
+		q.note = console.Cut("grype's official database cannot be had: "+reason(err), 160)
 	}
 	if _, err := os.Stat(filepath.Join(q.vulndbDir(), "current")); err == nil && !q.Sample {
 		return "the database of an earlier run", nil
@@ -47,4 +48,10 @@ func (q *quickstart) buildSample(ctx context.Context, report func(string)) (stri
 		return "", errs.Op("import the sample database", err)
 	}
 	return "SAMPLE database: a few well-known vulnerabilities, for trying out only", nil
+}
+
+// reason is the first line of what a tool said, without its own name.
+func reason(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return strings.TrimPrefix(strings.TrimPrefix(line, "tidewaiter: "), "vulndb: update from ")
 }
