@@ -11,7 +11,7 @@ import (
 
 // Bounds of waiting for an answer.
 const (
-	maxWait = 2 * time.Minute
+	maxWait = 2 * time.Minute // less than a server may take to write an answer
 	// unknownFor is how long a waiting caller's image may be unknown: its
 	// delivery may still be on the way.
 	unknownFor = 10 * time.Second
@@ -28,7 +28,7 @@ func (h *handler) image(w http.ResponseWriter, r *http.Request, who report.Princ
 	if err := q.done(); err != nil {
 		return err
 	}
-	found, err := h.awaitImage(w, r, who.Access, target, wait)
+	found, err := h.awaitImage(r.Context(), who.Access, target, wait)
 	return reply(w, found, err)
 }
 
@@ -44,7 +44,7 @@ func (h *handler) referenceParameter(q *query) located {
 
 // awaitImage looks again and again, ever more slowly, until the image is settled
 // or the time is over.
-func (h *handler) awaitImage(w http.ResponseWriter, r *http.Request, access report.Access, target report.Target, wait time.Duration) (report.Image, error) {
+func (h *handler) awaitImage(ctx context.Context, access report.Access, target report.Target, wait time.Duration) (report.Image, error) {
 	start := time.Now()
 	if wait > 0 {
 		leave, err := h.startWaiting()
@@ -52,11 +52,9 @@ func (h *handler) awaitImage(w http.ResponseWriter, r *http.Request, access repo
 			return report.Image{}, err
 		}
 		defer leave()
-		// The server's own bound on writing may be shorter than the wait.
-		_ = http.NewResponseController(w).SetWriteDeadline(start.Add(wait + h.RequestTimeout))
 	}
 	for pause := pollFirst; ; pause = min(pause*3/2, pollMost) {
-		found, err := h.lookAtImage(r.Context(), access, target)
+		found, err := h.lookAtImage(ctx, access, target)
 		waited := time.Since(start)
 		switch {
 		case err != nil && (!errs.Is(err, errs.NotFound) || waited >= min(wait, unknownFor)):
@@ -65,8 +63,8 @@ func (h *handler) awaitImage(w http.ResponseWriter, r *http.Request, access repo
 			return found, nil
 		}
 		select {
-		case <-r.Context().Done():
-			return found, errs.Wrap(errs.KindOf(r.Context().Err()), "api: wait for image", r.Context().Err())
+		case <-ctx.Done():
+			return found, errs.Wrap(errs.KindOf(ctx.Err()), "api: wait for image", ctx.Err())
 		case <-time.After(min(pause, max(wait-waited, 0))):
 		}
 	}

@@ -20,21 +20,22 @@ func (h *handler) packages(w http.ResponseWriter, r *http.Request, who report.Pr
 	if err := q.done(); err != nil {
 		return err
 	}
+	if _, err := h.satisfies(asked.Type, "1", versions); err != nil {
+		return err
+	}
 	stored, err := h.Reader.Packages(r.Context(), asked)
 	if err != nil {
 		return err
 	}
-	ids, err := h.inRange(stored, versions)
-	if err != nil {
-		return err
-	}
-	found, err := h.Reader.PackageImages(r.Context(), who.Access, ids, page)
+	found, err := h.Reader.PackageImages(r.Context(), who.Access, h.inRange(stored, versions), page)
 	return reply(w, found, err)
 }
 
 // inRange returns the numbers of those packages whose version satisfies the
-// constraint, compared as their type does; all when there is none.
-func (h *handler) inRange(stored []report.StoredPackage, constraint string) ([]int64, error) {
+// constraint, compared as their type does; all when there is none. A type that
+// cannot read the constraint has no version in it: an error would tell a limited
+// caller of packages it does not see.
+func (h *handler) inRange(stored []report.StoredPackage, constraint string) []int64 {
 	type version struct{ kind, text string }
 	known := map[version]bool{}
 	ids := []int64{}
@@ -42,26 +43,24 @@ func (h *handler) inRange(stored []report.StoredPackage, constraint string) ([]i
 		v := version{p.Type, p.Version}
 		in, ok := known[v]
 		if !ok {
-			var err error
-			if in, err = h.satisfies(p, constraint); err != nil {
-				return nil, err
-			}
+			satisfied, err := h.satisfies(p.Type, p.Version, constraint)
+			in = satisfied && err == nil
 			known[v] = in
 		}
 		if in {
 			ids = append(ids, p.ID)
 		}
 	}
-	return ids, nil
+	return ids
 }
 
-func (h *handler) satisfies(p report.StoredPackage, constraint string) (bool, error) {
+func (h *handler) satisfies(packageType, version, constraint string) (bool, error) {
 	if constraint == "" {
 		return true, nil
 	}
-	ok, err := h.Versions.Satisfies(p.Type, p.Version, constraint)
+	ok, err := h.Versions.Satisfies(packageType, version, constraint)
 	if err != nil {
-		return false, errs.New(errs.Invalid, "parameter version is %.200q, not a range of %s versions", constraint, p.Type).
+		return false, errs.New(errs.Invalid, "parameter version is %.200q, not a range of versions", constraint).
 			WithField("version").WithHint("write a range as <2.17.0 or >= 1.2, < 1.4")
 	}
 	return ok, nil

@@ -216,6 +216,7 @@ func TestBadRequestsNameTheField(t *testing.T) {
 		{"/packages", "name"},
 		{"/packages?name=a&purl=pkg:npm/a", "name"},
 		{"/packages?name=log4j-core&version=newest", "version"},
+		{"/packages?name=nobody-has-it&version=newest", "version"},
 		{"/packages?name=%00", "name"},
 		{"/scans?state=lost", "state"},
 		{"/scans/abc", "id"},
