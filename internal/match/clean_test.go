@@ -5,7 +5,9 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/anchore/syft/syft/cpe"
 	syft "github.com/anchore/syft/syft/pkg"
+	generator "github.com/anchore/syft/syft/pkg/cataloger/common/cpe"
 )
 
 func TestClean(t *testing.T) {
@@ -77,6 +79,33 @@ func TestHostileNames(t *testing.T) {
 			if strings.ContainsRune(l.Path, 0) || len(l.Path) > maxPath {
 				t.Errorf("location keeps %.40q", l.Path)
 			}
+		}
+	}
+}
+
+// TestCPEsSurvive writes CPEs and reads them again: matchers must see the same
+// attributes, whatever stands in them.
+func TestCPEsSurvive(t *testing.T) {
+	var cpes []cpe.CPE
+	for _, name := range []string{"plain", "c++", "a:b", "a.b-c_d", "*", "?", "-", `back\slash`, "sp ace", "ünïcode", "[x]", "@scope/name", "%41", "\"q\"", "~tilde~"} {
+		p := npm(name, "1.0~rc1+build:2")
+		cpes = append(cpes, generator.Generate(p)...)
+		if c, err := cpe.New("cpe:2.3:a:"+name+":"+name+":1.0:*:*:*:*:*:*:*", ""); err == nil {
+			cpes = append(cpes, c)
+		}
+	}
+	if len(cpes) < 20 {
+		t.Fatalf("only %d CPEs to try", len(cpes))
+	}
+	for _, c := range cpes {
+		again, err := cpe.New(c.Attributes.String(), "")
+		if err != nil {
+			continue // left out by fromCPEs
+		}
+		// What was read once from a document is what packages hold.
+		twice, err := cpe.New(again.Attributes.String(), "")
+		if err != nil || twice.Attributes != again.Attributes {
+			t.Errorf("%+v became %+v, %v", again.Attributes, twice.Attributes, err)
 		}
 	}
 }

@@ -72,13 +72,15 @@ func (s *Session) verdicts(ctx context.Context, p inventory.Package) (*verdicts,
 	return v, nil
 }
 
-// ask calls one matcher. A panic is an error. What the database or the context
-// refuses is an error too; anything else that a matcher stumbles over is a
-// property of the package, and grype carries on with what it has.
+// ask calls one matcher. A panic is an error of the package, of kind Malformed:
+// it would come again, and the image must not be tried for ever. What the
+// database or the context refuses is an error too; anything else that a matcher
+// stumbles over is a property of the package, and grype carries on with what it
+// has.
 func (s *Session) ask(ctx context.Context, m grypematch.Matcher, p pkg.Package) (found []grypematch.Match, filters []grypematch.IgnoreFilter, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = errs.Wrap(errs.Internal, "match: "+string(m.Type()), fmt.Errorf("panic: %v at %s", r, debug.Stack()))
+			err = errs.Wrap(errs.Malformed, "match: "+string(m.Type()), fmt.Errorf("panic: %v at %s", r, debug.Stack()))
 		}
 	}()
 	asked := &watched{Provider: s.db.provider, ctx: ctx}

@@ -164,7 +164,7 @@ func TestIgnores(t *testing.T) {
 
 func TestMatcherFailures(t *testing.T) {
 	p := inventory.Package{Name: "a", Version: "1"}
-	if _, err := judgeBy(t, p, func(pkg.Package) ([]grypematch.Match, []grypematch.IgnoreFilter, error) { panic("boom") }); !errs.Is(err, errs.Internal) {
+	if _, err := judgeBy(t, p, func(pkg.Package) ([]grypematch.Match, []grypematch.IgnoreFilter, error) { panic("boom") }); !errs.Is(err, errs.Malformed) {
 		t.Errorf("a panic: %v", err)
 	}
 	fatal := func(pkg.Package) ([]grypematch.Match, []grypematch.IgnoreFilter, error) {

@@ -17,6 +17,10 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
+// staleAfter is the age from which the database is worth a word; grype refuses
+// to work then.
+const staleAfter = 5 * 24 * time.Hour
+
 // writeSARIF writes SARIF 2.1.0 (OASIS) as grype does. What the answer leaves
 // out goes with it as notifications of the run.
 func (s *Session) writeSARIF(ctx context.Context, w io.Writer, r Result) error {
@@ -123,7 +127,3 @@ func (s *Session) Caveats(r Result) []string {
 	}
 	return out
 }
-
-// staleAfter is the age from which the database is worth a word; grype refuses
-// to work then.
-const staleAfter = 5 * 24 * time.Hour
