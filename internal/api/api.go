@@ -49,14 +49,6 @@ type Versions interface {
 	Satisfies(packageType, version, constraint string) (bool, error)
 }
 
-// VersionsFunc makes Versions of a function.
-type VersionsFunc func(packageType, version, constraint string) (bool, error)
-
-// Satisfies calls the function.
-func (f VersionsFunc) Satisfies(packageType, version, constraint string) (bool, error) {
-	return f(packageType, version, constraint)
-}
-
 // Tokens tells who a token belongs to. The error is of kind Unauthorized when it
 // is not good.
 type Tokens interface {

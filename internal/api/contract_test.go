@@ -99,7 +99,7 @@ func hosts(host string) (string, bool) {
 func newBench(t *testing.T, w *postgrestest.World, change ...func(*api.Options)) *bench {
 	t.Helper()
 	o := api.Options{
-		Reader: w.Store, Hosts: hosts, Requests: requests{w.Store}, SBOMs: converter{}, Versions: api.VersionsFunc(satisfies), Tokens: w.Store,
+		Reader: w.Store, Hosts: hosts, Requests: requests{w.Store}, SBOMs: converter{}, Versions: versions{}, Tokens: w.Store,
 		RatePerSecond: 1e6, RateBurst: 1e6,
 	}
 	for _, c := range change {
@@ -272,8 +272,10 @@ func (converter) Encode(_ context.Context, syftJSON []byte, f sbom.Format) ([]by
 	return json.Marshal(map[string]any{"format": f, "from": json.RawMessage(syftJSON)})
 }
 
-// satisfies stands in for grype, which is heavy: it knows "<" and digits.
-func satisfies(_, version, constraint string) (bool, error) {
+// versions stands in for grype, which is heavy: it knows "<" and digits.
+type versions struct{}
+
+func (versions) Satisfies(_, version, constraint string) (bool, error) {
 	least, ok := strings.CutPrefix(constraint, "<")
 	if !ok {
 		return false, errs.New(errs.Invalid, "no constraint")
