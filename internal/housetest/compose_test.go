@@ -93,3 +93,26 @@ func checkRegistry(t *testing.T, ours config.Config, c compose) {
 		t.Errorf("Tidewaiter pulls from %s, which is no service with ports", registry.Endpoint)
 	}
 }
+
+// The configuration in the README is the first one anybody copies.
+func TestReadmeConfigurationIsAccepted(t *testing.T) {
+	_, text, _ := strings.Cut(read(t, "README.md"), "```yaml\n")
+	text, _, ok := strings.Cut(text, "```")
+	if !ok {
+		t.Fatal("README.md shows no configuration")
+	}
+	file := filepath.Join(t.TempDir(), "tidewaiter.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment := map[string]string{
+		"TIDEWAITER_DATABASE_URL": "postgres://db/tidewaiter", "REGISTRY_PASSWORD": "secret", "WEBHOOK_SECRET": "secret",
+	}
+	got, err := config.Load(file, func(key string) (string, bool) { v, ok := environment[key]; return v, ok })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.WebhookEndpoints()) != 1 {
+		t.Errorf("endpoints: got %d, want 1", len(got.WebhookEndpoints()))
+	}
+}
