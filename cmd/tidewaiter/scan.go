@@ -79,10 +79,7 @@ func (c *scanCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	defer closeSession()
-	cataloger, err := catalog.New(catalog.Options{TempDir: c.tempDir(loaded)})
-	if err != nil {
-		return err
-	}
+	cataloger := catalog.New(catalog.Options{TempDir: c.tempDir(loaded)})
 	result, err := c.scan(ctx, loaded, cataloger, session, steps)
 	if err != nil {
 		return err

@@ -81,10 +81,7 @@ func TestScanFormats(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeSession()
-	cataloger, err := catalog.New(catalog.Options{TempDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	cataloger := catalog.New(catalog.Options{TempDir: t.TempDir()})
 	result, err := c.scan(t.Context(), loaded, cataloger, session, steps)
 	if err != nil {
 		t.Fatal(err)

@@ -43,6 +43,7 @@ type App struct {
 	engine *match.Engine
 	queue  *queue.Queue
 	keeper *keeper
+	warm   func() error // builds what the first scan would wait for
 	server *httpserver.Server
 	admin  *httpserver.Server // nil without an address of its own
 }
@@ -96,10 +97,8 @@ func (a *App) assemble() error {
 	if err != nil {
 		return err
 	}
-	cataloger, err := catalog.New(catalogOptions(a.config))
-	if err != nil {
-		return err
-	}
+	cataloger := catalog.New(catalogOptions(a.config))
+	a.warm = cataloger.Warm
 	library, err := vulndb.Open(vulndbConfig(a.config))
 	if err != nil {
 		return err
@@ -178,12 +177,16 @@ func (a *App) Run(ctx context.Context) error {
 // that cannot be judged would only pull in vain.
 func (a *App) runWorkers(ctx context.Context) error {
 	ready := make(chan struct{})
-	kept := make(chan struct{})
-	go func() {
-		defer close(kept)
-		a.keeper.run(ctx, ready)
-	}()
-	defer func() { <-kept }()
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() { a.keeper.run(ctx, ready) })
+	if a.config.Workers.Enabled {
+		background.Go(func() {
+			if err := a.warm(); err != nil {
+				a.logger.WarnContext(ctx, "cataloger not warmed", "error", err)
+			}
+		})
+	}
 	select {
 	case <-ctx.Done():
 		return nil

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -73,19 +74,26 @@ func setDefault[T int | int64](field *T, value T) {
 // Cataloger catalogues images. It is safe for concurrent use.
 type Cataloger struct {
 	options Options
-	// licenses carries the licence scanner, which takes a second to build.
-	licenses context.Context // syft takes it in no other way
+	// licenses returns a context with the licence scanner, built once. Syft takes
+	// it in no other way.
+	licenses func() (context.Context, error)
 }
 
-// New makes a cataloger and removes what killed ones left in TempDir. Building
-// the licence scanner takes about a second.
-func New(o Options) (*Cataloger, error) {
+// New makes a cataloger and removes what killed ones left in TempDir. The
+// licence scanner, which takes a second or more to build, is built by the first
+// image or by Warm.
+func New(o Options) *Cataloger {
 	sweep(o.TempDir, time.Now())
-	ctx, err := syft.SetContextLicenseScanner(context.Background(), settings(0).Licenses)
-	if err != nil {
-		return nil, errs.Wrap(errs.Internal, "catalog: build licence scanner", err)
-	}
-	return &Cataloger{options: o.withDefaults(), licenses: ctx}, nil
+	return &Cataloger{options: o.withDefaults(), licenses: sync.OnceValues(func() (context.Context, error) {
+		ctx, err := syft.SetContextLicenseScanner(context.Background(), settings(0).Licenses)
+		return ctx, errs.Wrap(errs.Internal, "catalog: build licence scanner", err)
+	})}
+}
+
+// Warm builds what the first image would otherwise wait for.
+func (c *Cataloger) Warm() error {
+	_, err := c.licenses()
+	return err
 }
 
 // Version names the tool and the settings, as "syft-1.55.0/1". Documents made
@@ -103,7 +111,11 @@ func (c *Cataloger) Version() string { return "syft-" + syftVersion + "/" + sett
 // that reading the layers gave.
 func (c *Cataloger) Catalog(ctx context.Context, img v1.Image, ref image.Reference) (doc sbom.Document, err error) {
 	defer recoverInto(&err)
-	ctx = withValues{ctx, c.licenses}
+	licenses, err := c.licenses()
+	if err != nil {
+		return sbom.Document{}, err
+	}
+	ctx = withValues{ctx, licenses}
 	guarded, err := guard(ctx, img, ref.Digest, c.options)
 	if err != nil {
 		return sbom.Document{}, errs.Op("catalog: "+ref.String(), err)

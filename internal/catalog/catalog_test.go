@@ -23,7 +23,10 @@ import (
 )
 
 // shared is made once: the licence scanner takes a second.
-var shared = sync.OnceValues(func() (*catalog.Cataloger, error) { return catalog.New(catalog.Options{}) })
+var shared = sync.OnceValues(func() (*catalog.Cataloger, error) {
+	c := catalog.New(catalog.Options{})
+	return c, c.Warm()
+})
 
 func cataloger(t *testing.T) *catalog.Cataloger {
 	t.Helper()

@@ -197,3 +197,15 @@ func (s *Store) SweepScans(ctx context.Context, maxAttempts int, enqueue Enqueue
 	})
 	return revived, err
 }
+
+// Depth counts scans that wait and run, and tells how long the one that is due
+// longest has waited for a worker.
+func (s *Store) Depth(ctx context.Context) (queued, running int, oldest time.Duration, err error) {
+	const query = `
+		SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'),
+		       COALESCE(extract(epoch FROM now() - min(run_after) FILTER (WHERE state = 'queued' AND run_after <= now())), 0)::float8
+		  FROM scan WHERE state IN ('queued', 'running')`
+	var seconds float64
+	err = s.pool.QueryRow(ctx, query).Scan(&queued, &running, &seconds)
+	return queued, running, time.Duration(seconds * float64(time.Second)), wrap("count scans", err)
+}

@@ -71,13 +71,14 @@ func contentsChanged(ctx context.Context, tx pgx.Tx, repositoryID, build int64) 
 func applyFindings(ctx context.Context, tx pgx.Tx, repositoryID, build int64, cause string, scanID *int64) error {
 	const apply = `
 		WITH now_has AS (
-			SELECT p.type, p.name, f.vulnerability, max(f.severity_rank) AS rank,
-			       bool_or(f.fix_state = 'fixed') AS fixable, bool_or(f.known_exploited) AS kev
-			  FROM repository_inventories(@repository) i(id)
-			 CROSS JOIN LATERAL inventory_findings(i.id, @build) f
-			  JOIN package p ON p.id = f.package_id
-			 WHERE f.ignored = ''
-			 GROUP BY p.type, p.name, f.vulnerability
+			SELECT p.type, p.name, v.canonical AS vulnerability, max(COALESCE(r.severity_rank, 0::smallint)) AS rank,
+			       bool_or(v.fix_state = 'fixed') AS fixable, bool_or(COALESCE(r.known_exploited, false)) AS kev
+			  FROM verdicts(ARRAY(SELECT repository_inventories(@repository)), @build) v
+			  JOIN package p ON p.id = v.package_id
+			  LEFT JOIN vulnerability_rating r ON r.vulnerability_id = v.vulnerability_id
+			       AND r.opened_build <= @build AND (r.closed_build IS NULL OR r.closed_build > @build)
+			 WHERE v.ignored = ''
+			 GROUP BY p.type, p.name, v.canonical
 		), upserted AS (
 			INSERT INTO repository_finding AS rf (repository_id, package_type, package_name, vulnerability, severity, severity_rank,
 			                                      fixable, known_exploited, opened_at)

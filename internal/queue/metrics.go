@@ -1,6 +1,8 @@
 package queue
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -12,6 +14,8 @@ type Metrics struct {
 	attempts *prometheus.CounterVec
 	phases   *prometheus.HistogramVec
 	pulled   prometheus.Counter
+	scans    *prometheus.GaugeVec
+	oldest   prometheus.Gauge
 }
 
 // NewMetrics registers the metrics of scans.
@@ -31,8 +35,26 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Help: "Compressed bytes of layers read from registries.",
 		}),
 	}
-	r.MustRegister(m.attempts, m.phases, m.pulled)
+	m.scans = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tidewaiter_scans",
+		Help: "Scans that wait or run in all processes, by state (queued, running).",
+	}, []string{"state"})
+	m.oldest = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "tidewaiter_scan_oldest_due_seconds",
+		Help: "How long the scan that is due longest has waited for a worker, in seconds; 0 when none is due.",
+	})
+	r.MustRegister(m.attempts, m.phases, m.pulled, m.scans, m.oldest)
+	m.depth(0, 0, 0)
 	return m
+}
+
+func (m *Metrics) depth(queued, running int, oldest time.Duration) {
+	if m == nil {
+		return
+	}
+	m.scans.WithLabelValues("queued").Set(float64(queued))
+	m.scans.WithLabelValues("running").Set(float64(running))
+	m.oldest.Set(oldest.Seconds())
 }
 
 func (m *Metrics) observe(result scan.Result, d decision, cause error) {

@@ -28,6 +28,9 @@ type Scans interface {
 	RenewLease(ctx context.Context, job scan.Job) error
 	FinishScan(ctx context.Context, job scan.Job, result scan.Result, cause error) error
 	RetryScan(ctx context.Context, job scan.Job, result scan.Result, cause error, pause time.Duration, counts bool) error
+	// Depth counts scans that wait and run, and tells how long the one that is
+	// due longest has waited.
+	Depth(ctx context.Context) (queued, running int, oldest time.Duration, err error)
 	// SweepScans queues the scans of dead workers again and lets enqueue add
 	// the permits that are missing.
 	SweepScans(ctx context.Context, maxAttempts int, enqueue func(ctx context.Context, tx pgx.Tx, n int) error) (revived int, err error)
@@ -190,6 +193,9 @@ func (q *Queue) sweepOnce(ctx context.Context) {
 		q.options.Logger.WarnContext(ctx, "scans not swept", "error", err)
 	case revived > 0:
 		q.options.Logger.InfoContext(ctx, "scans of vanished workers revived", "scans", revived)
+	}
+	if queued, running, oldest, err := q.options.Scans.Depth(ctx); err == nil {
+		q.options.Metrics.depth(queued, running, oldest)
 	}
 }
 
