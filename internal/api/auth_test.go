@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidewaiter/tidewaiter/internal/api"
+	"github.com/tidewaiter/tidewaiter/internal/api/apitest"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/postgres/postgrestest"
 	"github.com/tidewaiter/tidewaiter/internal/report"
@@ -16,11 +17,7 @@ import (
 
 func TestEveryRouteButTheDocumentNeedsAToken(t *testing.T) {
 	b := newBench(t, postgrestest.New(t))
-	c, err := loadContract()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, item := range c.document.Paths.Map() {
+	for path, item := range apitest.Document(t).Paths.Map() {
 		for method := range item.Operations() {
 			path := strings.ReplaceAll(path, "{id}", "1")
 			for _, token := range []string{"", "tw_" + strings.Repeat("x", 43), "%00", b.token + "x"} {

@@ -15,3 +15,7 @@ func serveDocument(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml")
 	_, _ = w.Write(document)
 }
+
+// Document returns the OpenAPI document of the API, as it is served. The caller
+// must not change it.
+func Document() []byte { return document }

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/tidewaiter/tidewaiter/internal/api/apitest"
 	"github.com/tidewaiter/tidewaiter/internal/app"
 	"github.com/tidewaiter/tidewaiter/internal/config"
 	"github.com/tidewaiter/tidewaiter/internal/localregistry"
@@ -225,6 +226,7 @@ func (s *service) get(path string, v any) int {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	apitest.Check(s.t, req, resp, body)
 	if v != nil {
 		if err := json.Unmarshal(body, v); err != nil {
 			s.t.Fatalf("%s: %v in %s", path, err, body)

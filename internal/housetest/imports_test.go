@@ -39,6 +39,7 @@ var props = map[string][]string{
 	"internal/sampleimage":   {},
 	"internal/pgtest":        {"internal/errs", "internal/localpostgres", "internal/postgres", "migrations"},
 	"internal/housetest":     {},
+	"internal/api/apitest":   {"internal/api", "internal/sbom"},
 	"internal/postgres/postgrestest": {
 		"internal/errs", "internal/image", "internal/inventory", "internal/vuln", "internal/sbom", "internal/scan",
 		"internal/postgres", "internal/pgtest",
@@ -136,7 +137,7 @@ var heavy = []struct {
 		"a registry server is for trying out and for tests"},
 	{"github.com/alecthomas/kong", nil, []string{"cmd/tidewaiter", "cmd/quickstart/stage", "cmd/bench"},
 		"flags end in cmd; packages take values"},
-	{"testing", nil, []string{"internal/pgtest", "internal/postgres/postgrestest"},
+	{"testing", nil, []string{"internal/pgtest", "internal/postgres/postgrestest", "internal/api/apitest"},
 		"test support is not linked into the service"},
 }
 
