@@ -80,7 +80,6 @@ func (a *adder) addWorkspace(ctx context.Context, s source) error {
 		docs, err := readDocuments(path)
 		if err != nil {
 			a.skip(path, "", err.Error())
-			return nil
 		}
 		for _, doc := range docs {
 			if err := a.addDocument(path, doc, &s.state); err != nil {
@@ -93,10 +92,14 @@ func (a *adder) addWorkspace(ctx context.Context, s source) error {
 
 func (a *adder) addResultsDB(ctx context.Context, s source, file string) error {
 	openers, _, err := entry.Openers("sqlite", []string{file})
-	if err != nil {
-		a.skip(file, "", err.Error())
-		return nil
+	if err == nil {
+		return a.addResults(ctx, s, file, openers)
 	}
+	a.skip(file, "", err.Error())
+	return nil
+}
+
+func (a *adder) addResults(ctx context.Context, s source, file string, openers <-chan entry.Opener) error {
 	var failed error
 	for o := range openers { // to the end even after a failure, or its sender would stay
 		if failed = errors.Join(failed, ctx.Err()); failed != nil {
@@ -126,22 +129,21 @@ func readAll(o entry.Opener) ([]byte, error) {
 func (a *adder) addDocument(path string, doc json.RawMessage, state *provider.State) error {
 	var e envelope
 	var bare struct {
-		ID       string          `json:"id"`
-		Affected json.RawMessage `json:"affected"`
+		ID string `json:"id"`
 	}
-	if err := errors.Join(json.Unmarshal(doc, &e), json.Unmarshal(doc, &bare)); err != nil {
-		a.skip(path, "", "not an object with the fields of an advisory: "+err.Error())
-		return nil
-	}
+	unread := errors.Join(json.Unmarshal(doc, &e), json.Unmarshal(doc, &bare))
 	switch {
+	case unread != nil:
+		a.skip(path, "", "not an object with the fields of an advisory: "+unread.Error())
 	case e.Schema != "" && len(e.Item) > 0 && strings.Contains(e.Schema, "/osv/"):
 		return a.addOSV(path, e.Item, state)
 	case e.Schema != "" && len(e.Item) > 0:
 		return a.addItem(path, e.Identifier, a.state(cmp.Or(providerOfItem(e), a.converter.provider), state), e.Schema, e.Item)
 	case bare.ID != "":
 		return a.addOSV(path, doc, state)
+	default:
+		a.skip(path, "", "neither an OSV record nor a vunnel envelope")
 	}
-	a.skip(path, "", "neither an OSV record nor a vunnel envelope")
 	return nil
 }
 

@@ -321,6 +321,26 @@ func TestCurrentPointsToNothing(t *testing.T) {
 	wantUsable(t, lib, again)
 }
 
+// TestDamagedBuild: a build whose description is lost is told of and replaced.
+func TestDamagedBuild(t *testing.T) {
+	lib := openLibrary(t, Config{})
+	in, err := lib.InstallSample(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(in.Dir, buildFile), []byte("{"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = lib.Current()
+	wantKind(t, err, errs.Malformed, buildFile)
+	again, err := lib.InstallSample(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantUsable(t, lib, again)
+	wantClean(t, lib)
+}
+
 func TestOpenRefusals(t *testing.T) {
 	tests := []struct {
 		name string

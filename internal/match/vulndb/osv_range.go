@@ -118,10 +118,10 @@ func orderEvents(events []osvEvent, format version.Format) ([]osvEvent, error) {
 		}
 		return c
 	})
-	if failed != nil {
-		return events, nil
+	if failed == nil {
+		events = sorted
 	}
-	return sorted, nil
+	return events, nil
 }
 
 func (e osvEvent) version() string { return e.Introduced + e.Fixed + e.LastAffected }

@@ -103,23 +103,25 @@ func (f *finder) visit(path string, d fs.DirEntry, err error) error {
 // directory takes a vunnel workspace as one source.
 func (f *finder) directory(path string) error {
 	raw, err := os.ReadFile(filepath.Join(path, "metadata.json"))
-	if err != nil {
-		return nil
-	}
-	if info, err := os.Stat(filepath.Join(path, "results")); err != nil || !info.IsDir() {
-		return nil
-	}
-	var state provider.State
-	if err := json.Unmarshal(raw, &state); err != nil {
-		f.skip(path, "metadata.json: "+err.Error())
+	info, missing := os.Stat(filepath.Join(path, "results"))
+	if err == nil && missing == nil && info.IsDir() {
+		f.workspace(path, raw)
 		return fs.SkipDir
+	}
+	return nil
+}
+
+func (f *finder) workspace(path string, metadata []byte) {
+	var state provider.State
+	if err := json.Unmarshal(metadata, &state); err != nil {
+		f.skip(path, "metadata.json: "+err.Error())
+		return
 	}
 	if !providerName.MatchString(state.Provider) {
 		f.skip(path, fmt.Sprintf("metadata.json: %q is not a provider's name", state.Provider))
-		return fs.SkipDir
+		return
 	}
 	f.found = append(f.found, source{path: path, state: state, rank: rankOf("/" + rankHint(state) + "/"), workspace: true})
-	return fs.SkipDir
 }
 
 var providerName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)

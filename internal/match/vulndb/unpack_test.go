@@ -82,7 +82,7 @@ func wantSmall(t *testing.T, dir string) {
 }
 
 // wideWindow is the head of a zstd frame that asks for a window of 512 GB.
-var wideWindow = append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 29<<3 | 0, 0x01, 0x00, 0x00}, make([]byte, 64)...)
+var wideWindow = append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 29 << 3, 0x01, 0x00, 0x00}, make([]byte, 64)...)
 
 // damaged changes a byte of the checksum at the end.
 func damaged(raw []byte) []byte {

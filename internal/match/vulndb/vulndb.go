@@ -28,11 +28,14 @@
 package vulndb
 
 import (
+	"errors"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -152,7 +155,12 @@ func (l *Library) path(elem ...string) string {
 // makeDirs creates the directories an installation needs.
 func (l *Library) makeDirs() error {
 	for _, d := range []string{buildsDir, stagingDir, downloadsDir} {
-		if err := os.MkdirAll(l.path(d), 0o755); err != nil {
+		err := os.MkdirAll(l.path(d), 0o755)
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+			return (&errs.Error{Kind: errs.Invalid, Op: "vulndb: make directory", Err: err}).
+				WithHint("this user may not write there; name another directory with --vulndb-dir or TIDEWAITER_VULNDB_DIR")
+		}
+		if err != nil {
 			return diskError("vulndb: make directory", err)
 		}
 	}
