@@ -15,7 +15,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
@@ -134,11 +133,8 @@ func (s *Server) Stop(ctx context.Context) error {
 	if s.process.stop(ctx, signalFast) {
 		return nil
 	}
-	hard, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if s.process.stop(hard, signalImmediate) {
-		return nil
+	if s.process.end(context.WithoutCancel(ctx)) {
+		return errs.New(errs.Timeout, "localpostgres: the server did not stop and was killed")
 	}
-	s.process.kill()
-	return errs.New(errs.Timeout, "localpostgres: the server did not stop and was killed")
+	return nil
 }

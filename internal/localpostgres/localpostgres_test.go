@@ -78,6 +78,12 @@ func TestStartKeepsDataAcrossStops(t *testing.T) {
 func TestStartAfterCrash(t *testing.T) {
 	dir := closedDir(t)
 	s := start(t, dir)
+	// An open connection is a child that outlives the server for a moment.
+	conn, err := pgx.Connect(t.Context(), s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
 	process, err := os.FindProcess(s.PID())
 	if err != nil {
 		t.Fatal(err)

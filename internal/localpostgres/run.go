@@ -19,26 +19,17 @@ import (
 // startDeadline bounds one attempt; recovery after a crash may take a while.
 const startDeadline = 2 * time.Minute
 
-// run starts the server on a free port and waits until it answers. Another
-// program may take the port in between, hence a few attempts.
+// run starts the server on a free port and waits until it answers. It tries
+// again while what stands in the way goes away by itself.
 func (c *cluster) run(ctx context.Context, bin programs, cfg Config, urlFor func(port int) string) (*process, int, error) {
 	logFile := filepath.Join(filepath.Dir(c.dir), "postgres.log")
-	for attempt := 1; ; attempt++ {
-		port, err := freePort()
-		if err != nil {
-			return nil, 0, err
-		}
-		p, err := c.launch(bin, port, logFile, cfg.Durable)
-		if err != nil {
-			return nil, 0, err
-		}
-		err = p.waitReady(ctx, urlFor(port))
+	for deadline := time.Now().Add(startDeadline); ; {
+		p, port, err := c.attempt(ctx, bin, cfg.Durable, logFile, urlFor)
 		if err == nil {
 			return p, port, nil
 		}
-		p.kill()
 		text, _ := os.ReadFile(logFile)
-		if strings.Contains(string(text), "could not bind") && attempt < 5 {
+		if passing(string(text)) && time.Now().Before(deadline) && pause(ctx, 100*time.Millisecond) == nil {
 			continue
 		}
 		if cfg.Log != nil {
@@ -46,6 +37,30 @@ func (c *cluster) run(ctx context.Context, bin programs, cfg Config, urlFor func
 		}
 		return nil, 0, errs.Wrap(errs.KindOf(err), "localpostgres: "+lastLines(string(text), 5), err)
 	}
+}
+
+// attempt starts the server once; one that does not come up is gone afterwards.
+func (c *cluster) attempt(ctx context.Context, bin programs, durable bool, logFile string, urlFor func(port int) string) (*process, int, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, 0, err
+	}
+	p, err := c.launch(bin, port, logFile, durable)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := p.waitReady(ctx, urlFor(port)); err != nil {
+		p.end(context.WithoutCancel(ctx))
+		return nil, 0, err
+	}
+	return p, port, nil
+}
+
+// passing reports whether the log tells of something that goes away: another
+// program took the port in between, or the children of a server that was killed
+// have not all left yet.
+func passing(log string) bool {
+	return strings.Contains(log, "could not bind") || strings.Contains(log, "pre-existing shared memory block")
 }
 
 func freePort() (int, error) {
@@ -153,8 +168,15 @@ func (p *process) stop(ctx context.Context, signal os.Signal) bool {
 	}
 }
 
-// kill ends the process at once and waits for it.
-func (p *process) kill() {
+// end stops the process without a checkpoint, and kills one that does not obey.
+// It reports whether that was needed.
+func (p *process) end(ctx context.Context) (killed bool) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if p.stop(ctx, signalImmediate) {
+		return false
+	}
 	_ = p.cmd.Process.Kill()
 	<-p.done
+	return true
 }
