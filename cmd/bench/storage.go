@@ -14,7 +14,7 @@ import (
 )
 
 // tables are those that grow with images, in the order of the table.
-var tables = []string{"sbom", "package", "inventory_package", "package_match", "vulnerability", "vulnerability_rating", "repository_finding", "finding_event_default"}
+var tables = []string{"sbom", "package", "inventory_package", "package_match", "vulnerability", "vulnerability_rating", "repository_finding", "finding_event"}
 
 // storage is the rows of each table and the bytes of all.
 type storage struct {
@@ -26,7 +26,8 @@ func (r *rig) storage(ctx context.Context) (storage, error) {
 	s := storage{rows: map[string]int64{}}
 	for _, t := range tables {
 		var rows, bytes int64
-		query := fmt.Sprintf(`SELECT (SELECT count(*) FROM %[1]s), pg_total_relation_size('%[1]s')`, t)
+		query := fmt.Sprintf(`SELECT (SELECT count(*) FROM %[1]s),
+			COALESCE((SELECT sum(pg_total_relation_size(relid)) FROM pg_partition_tree('%[1]s')), pg_total_relation_size('%[1]s'))::bigint`, t)
 		if err := r.pool.QueryRow(ctx, query).Scan(&rows, &bytes); err != nil {
 			return s, err
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -84,7 +85,7 @@ func (a *App) openStore(ctx context.Context) error {
 	for _, r := range a.config.Registries {
 		hosts[r.Name] = r.Host
 	}
-	if err := store.SyncRegistries(ctx, hosts); err != nil {
+	if err := errors.Join(store.SyncRegistries(ctx, hosts), store.AddEventPartitions(ctx, time.Now())); err != nil {
 		store.Close()
 		return err
 	}

@@ -33,8 +33,9 @@ type keeper struct {
 // run looks after the builds until ctx ends. ready is closed when the engine
 // has the active build.
 func (k *keeper) run(ctx context.Context, ready chan<- struct{}) {
-	const look = 5 * time.Second
+	const look, day = 5 * time.Second, 24 * time.Hour
 	var updated time.Time
+	partitioned := time.Now() // New did it
 	opened := false
 	for ctx.Err() == nil {
 		if err := k.follow(ctx); err != nil && !errs.Is(err, errs.NotFound) {
@@ -43,6 +44,12 @@ func (k *keeper) run(ctx context.Context, ready chan<- struct{}) {
 		if _, ok := k.engine.Current(); ok && !opened {
 			opened = true
 			close(ready)
+		}
+		if time.Since(partitioned) > day {
+			partitioned = time.Now()
+			if err := k.store.AddEventPartitions(ctx, partitioned); err != nil {
+				k.logger.WarnContext(ctx, "event partitions not added", "error", err)
+			}
 		}
 		if k.update > 0 && time.Since(updated) >= k.update {
 			updated = time.Now()
