@@ -29,6 +29,10 @@ func openDatabase(in vulndb.Installed, matchers matcherIndex) (*database, error)
 		return nil, (&errs.Error{Kind: errs.Malformed, Op: "match: open vulnerability database", Err: err}).
 			WithHint("run `tidewaiter vulndb update`, or import the database again")
 	}
+	// Grype notes the date of EPSS at the first look-up, without a lock. Done
+	// here, before the reader is shared, it is not done again. A database without
+	// EPSS answers with an error, which means nothing here.
+	_, _ = plain.GetEpss("")
 	reader := &reader{Reader: plain}
 	return &database{
 		installed: in,
