@@ -23,10 +23,11 @@ type cli struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 	parsed := kong.Parse(&cli{}, kong.Name("bench"), kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Description("Measures a whole Tidewaiter on this machine. Quote medians and ratios: machines are noisy."))
-	if err := parsed.Run(); err != nil {
+	err := parsed.Run()
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		if hint := errs.Hint(err); hint != "" {
 			fmt.Fprintln(os.Stderr, "  hint:", hint)

@@ -9,7 +9,6 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -89,7 +88,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.RateBurst, 200)
 	setDefault(&o.MaxWaiting, 1000)
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
 }

@@ -10,6 +10,7 @@ import (
 	syftsbom "github.com/anchore/syft/syft/sbom"
 	"github.com/anchore/syft/syft/source"
 	"github.com/anchore/syft/syft/source/stereoscopesource"
+
 	// Syft reads rpm's sqlite databases through whatever driver is there. It must
 	// be grype's: registering two panics.
 	_ "github.com/glebarez/go-sqlite"

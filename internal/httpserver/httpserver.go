@@ -10,7 +10,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -51,7 +50,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxHeaderBytes, 64<<10)
 	setDefault(&o.DrainTimeout, 20*time.Second)
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
 }

@@ -199,7 +199,7 @@ func TestNoDataIsNeverClean(t *testing.T) {
 			t.Errorf("%s says clean", f)
 		}
 	}
-	s, r = judged(t, &bill{})
+	_, r = judged(t, &bill{})
 	if a := r.Assess(r.Findings()); a.Answer != report.Clean {
 		t.Errorf("nothing in it: %+v", a)
 	}

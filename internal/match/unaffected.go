@@ -27,9 +27,9 @@ func (s *scopes) has(scope string, ask func() (int, error)) (bool, error) {
 	n, err := ask()
 	switch {
 	case errors.Is(err, v6.ErrLimitReached):
-		n, err = 1, nil
+		n = 1
 	case errors.Is(err, v6.ErrOSNotPresent):
-		n, err = 0, nil
+		n = 0
 	case err != nil:
 		return false, err
 	}

@@ -82,9 +82,7 @@ func TestNothingIsLeftOver(t *testing.T) {
 func TestEverythingIsDocumented(t *testing.T) {
 	page := string(readFile(t, documentation))
 	words := append(Reasons(), AuthBearer, AuthHeader, AuthHMACSHA256, AuthNone)
-	for _, name := range metricNames(t) {
-		words = append(words, name)
-	}
+	words = append(words, metricNames(t)...)
 	for _, word := range words {
 		if !strings.Contains(page, "`"+word+"`") {
 			t.Errorf("docs/webhooks.md does not mention `%s`", word)

@@ -48,7 +48,7 @@ func (u unpacker) unpack(r io.Reader, dest string) (checksum string, err error) 
 	defer done()
 	limited := bufio.NewReader(&limitReader{r: plain, left: u.limit + 1<<20, limit: u.limit})
 	head, err := limited.Peek(512)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return "", unpackError(err)
 	}
 	switch {
@@ -71,7 +71,7 @@ func (u unpacker) unpack(r io.Reader, dest string) (checksum string, err error) 
 func (u unpacker) decompress(r *bufio.Reader) (plain io.Reader, done func(), err error) {
 	done = func() {}
 	head, err := r.Peek(6)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, done, unpackError(err)
 	}
 	switch {
@@ -96,7 +96,7 @@ func (u unpacker) decompress(r *bufio.Reader) (plain io.Reader, done func(), err
 func (u unpacker) untar(t *tar.Reader, dest string) (checksum string, err error) {
 	for n := 0; ; n++ {
 		h, err := t.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
