@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -34,7 +35,7 @@ func compareRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, cause
 	}
 	var build int64
 	if err := tx.QueryRow(ctx, buildID).Scan(&build); err != nil {
-		if err == pgx.ErrNoRows {
+		if errors.Is(err, pgx.ErrNoRows) {
 			return nil // nothing was ever judged
 		}
 		return err
