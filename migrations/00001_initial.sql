@@ -79,6 +79,7 @@ CREATE TABLE manifest (
     scanned_at    timestamptz                   -- when the present answer was stored
 );
 CREATE INDEX manifest_inventory ON manifest (inventory_id);
+CREATE INDEX manifest_lease ON manifest (lease_token) WHERE lease_token IS NOT NULL;
 
 CREATE TABLE manifest_child (
     parent_id bigint NOT NULL REFERENCES manifest ON DELETE CASCADE,
@@ -117,6 +118,7 @@ CREATE TABLE tag (
     repository_id bigint NOT NULL REFERENCES repository,
     name          text NOT NULL,
     manifest_id   bigint NOT NULL REFERENCES manifest,
+    answered_id   bigint REFERENCES manifest,   -- the last one that was answered; it stands until the present one is
     moved_at      timestamptz NOT NULL,         -- when it last changed its digest
     checked_at    timestamptz NOT NULL,         -- when we last saw it
     UNIQUE (repository_id, name)
@@ -267,6 +269,9 @@ CREATE TABLE vulnerability_rating (
     opened_build     bigint NOT NULL REFERENCES vuln_build,
     closed_build     bigint REFERENCES vuln_build
 );
+CREATE INDEX vulnerability_rating_opened ON vulnerability_rating (opened_build);
+CREATE INDEX vulnerability_rating_closed ON vulnerability_rating (closed_build) WHERE closed_build IS NOT NULL;
+CREATE INDEX vulnerability_rating_vulnerability ON vulnerability_rating (vulnerability_id);
 CREATE UNIQUE INDEX vulnerability_rating_open ON vulnerability_rating (vulnerability_id) WHERE closed_build IS NULL;
 
 CREATE TABLE package_match (
@@ -291,6 +296,8 @@ CREATE TABLE package_match (
     closed_build     bigint REFERENCES vuln_build
 );
 CREATE UNIQUE INDEX package_match_open ON package_match (package_id, vulnerability_id, engine) WHERE closed_build IS NULL;
+CREATE INDEX package_match_opened ON package_match (opened_build);
+CREATE INDEX package_match_closed ON package_match (closed_build) WHERE closed_build IS NOT NULL;
 CREATE INDEX package_match_package ON package_match (package_id);
 CREATE INDEX package_match_canonical ON package_match (canonical);
 CREATE INDEX package_match_ids ON package_match USING gin (ids);
@@ -306,6 +313,8 @@ CREATE TABLE package_ignore (
     closed_build  bigint REFERENCES vuln_build
 );
 CREATE UNIQUE INDEX package_ignore_open ON package_ignore (package_id, vulnerability, kind) WHERE closed_build IS NULL;
+CREATE INDEX package_ignore_opened ON package_ignore (opened_build);
+CREATE INDEX package_ignore_closed ON package_ignore (closed_build) WHERE closed_build IS NOT NULL;
 CREATE INDEX package_ignore_package ON package_ignore (package_id, kind);
 
 -- Counts of an inventory under one build; readers take them when the build is
@@ -325,6 +334,8 @@ CREATE TABLE inventory_summary (
     no_data      text[] NOT NULL,               -- "distro:centos:7", "ecosystem:npm"
     distro_eol   date                           -- end of life of the distro
 );
+
+CREATE INDEX inventory_summary_build ON inventory_summary (build_id);
 
 -- The state that events, lineage and repository counts are taken from.
 CREATE TABLE repository_finding (
@@ -453,17 +464,24 @@ LANGUAGE sql STABLE AS $$
 $$;
 -- +goose StatementEnd
 
+-- The manifest each tag points to and, until that has its answer, the one before:
+-- the last good answer stands.
+CREATE VIEW standing_tag AS
+    SELECT repository_id, name, manifest_id FROM tag
+    UNION ALL
+    SELECT repository_id, name, answered_id FROM tag WHERE answered_id <> manifest_id;
+
 -- What a repository stands for now: the images behind its live tags, those of
 -- tagged indexes included. An image the repository never served or leaves out by
 -- a rule is not among them.
 CREATE VIEW live_image AS
     SELECT t.repository_id, t.name AS tag, m.id AS manifest_id, m.inventory_id
-      FROM tag t
+      FROM standing_tag t
       JOIN manifest m ON m.id = t.manifest_id AND m.kind IN ('image', 'sbom')
       JOIN repository_manifest rm ON rm.repository_id = t.repository_id AND rm.manifest_id = m.id AND rm.presence <> 'excluded'
     UNION ALL
     SELECT t.repository_id, t.name AS tag, m.id AS manifest_id, m.inventory_id
-      FROM tag t
+      FROM standing_tag t
       JOIN manifest_child c ON c.parent_id = t.manifest_id
       JOIN manifest m ON m.id = c.child_id AND m.kind IN ('image', 'sbom')
       JOIN repository_manifest rm ON rm.repository_id = t.repository_id AND rm.manifest_id = m.id AND rm.presence <> 'excluded';

@@ -121,7 +121,7 @@ func (a *App) assemble() error {
 func (a *App) assembleQueue(scanner *scan.Scanner) (err error) {
 	w := a.config.Workers
 	options := queue.Options{
-		Pool: a.store.Pool(), Scans: a.store, Run: scanner.Scan,
+		Pool: a.store.Pool(), Scans: a.store, Run: scanner.Scan, Ready: a.ready,
 		ScanTimeout: w.JobTimeout, Grace: w.ShutdownGrace, MaxAttempts: w.MaxAttempts,
 		LeaseRenewal: postgres.LeaseRenewal, Logger: a.logger, Metrics: queue.NewMetrics(a.metrics),
 	}
@@ -130,6 +130,14 @@ func (a *App) assembleQueue(scanner *scan.Scanner) (err error) {
 	}
 	a.queue, err = queue.New(options)
 	return err
+}
+
+// ready reports whether this process judges with the build in force. While it
+// does not, a scan would pull an image and could not store the answer.
+func (a *App) ready(ctx context.Context) bool {
+	active, err := a.store.ActiveBuild(ctx)
+	present, open := a.engine.Current()
+	return err == nil && open && present.Same(active)
 }
 
 // Listen opens the addresses, so that Addr is known before Run.
@@ -177,9 +185,11 @@ func (a *App) Run(ctx context.Context) error {
 // runWorkers keeps the database in force and scans once there is one: a scan
 // that cannot be judged would only pull in vain.
 func (a *App) runWorkers(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
 	ready := make(chan struct{})
 	var background sync.WaitGroup
 	defer background.Wait()
+	defer stop() // first, or an early return would wait for ever
 	background.Go(func() { a.keeper.run(ctx, ready) })
 	if a.config.Workers.Enabled {
 		background.Go(func() {
@@ -193,8 +203,14 @@ func (a *App) runWorkers(ctx context.Context) error {
 		return nil
 	case <-ready:
 	}
-	if err := a.queue.Start(ctx); err != nil {
-		return err
+	for err := a.queue.Start(ctx); err != nil; err = a.queue.Start(ctx) {
+		if !errs.Is(err, errs.Unavailable) {
+			return err
+		}
+		a.logger.WarnContext(ctx, "workers not started, trying again", "error", err)
+		if wait(ctx, restart); ctx.Err() != nil {
+			return nil
+		}
 	}
 	<-ctx.Done()
 	err := a.queue.Stop(ctx)
@@ -204,6 +220,9 @@ func (a *App) runWorkers(ctx context.Context) error {
 	}
 	return err
 }
+
+// restart is the pause before another try to start the workers.
+const restart = 2 * time.Second
 
 // Close lets go of the database and of the vulnerability database. Closing
 // again does nothing.

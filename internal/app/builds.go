@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/semver"
@@ -28,36 +29,74 @@ type keeper struct {
 	// judge is false in processes without workers: they follow the active
 	// build and leave judging to the others.
 	judge bool
+	// settled is when this process last looked for switches that were cut off.
+	settled time.Time
 }
 
 // run looks after the builds until ctx ends. ready is closed when the engine
-// has the active build.
+// has a build.
 func (k *keeper) run(ctx context.Context, ready chan<- struct{}) {
-	const look, day = 5 * time.Second, 24 * time.Hour
-	var updated time.Time
-	partitioned := time.Now() // New did it
-	opened := false
-	for ctx.Err() == nil {
-		if err := k.follow(ctx); err != nil && !errs.Is(err, errs.NotFound) {
+	const look = 5 * time.Second
+	missing := make(chan struct{}, 1)
+	var fetching sync.WaitGroup
+	fetching.Go(func() { k.fetchOnSchedule(ctx, missing) })
+	defer fetching.Wait()
+	opened, told := false, false
+	for ; ctx.Err() == nil; wait(ctx, look) {
+		switch err := k.follow(ctx); {
+		case errs.Is(err, errs.NotFound):
+			if !told {
+				told = true
+				k.logger.WarnContext(ctx, "scans wait for a vulnerability database", "error", err, "hint", errs.Hint(err))
+			}
+			select { // the build in force, or any at all, is not in the library
+			case missing <- struct{}{}:
+			default:
+			}
+		case err != nil && ctx.Err() == nil:
 			k.logger.WarnContext(ctx, "vulnerability database not followed", "error", err)
 		}
 		if _, ok := k.engine.Current(); ok && !opened {
 			opened = true
 			close(ready)
 		}
-		if time.Since(partitioned) > day {
-			partitioned = time.Now()
-			if err := k.store.AddEventPartitions(ctx, partitioned); err != nil {
+	}
+}
+
+// fetchOnSchedule looks for a newer database at once and then on schedule, and
+// at most once a minute when one is missing here. It also does the daily chores.
+func (k *keeper) fetchOnSchedule(ctx context.Context, missing <-chan struct{}) {
+	const day, atMost = 24 * time.Hour, time.Minute
+	schedule := newTicker(k.update)
+	defer schedule.Stop()
+	daily := time.NewTicker(day)
+	defer daily.Stop()
+	var last time.Time
+	for {
+		if k.update > 0 && time.Since(last) >= atMost {
+			last = time.Now()
+			k.fetch(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-schedule.C:
+		case <-missing:
+		case <-daily.C:
+			if err := k.store.AddEventPartitions(ctx, time.Now()); err != nil {
 				k.logger.WarnContext(ctx, "event partitions not added", "error", err)
 			}
 		}
-		if k.update > 0 && time.Since(updated) >= k.update {
-			updated = time.Now()
-			k.fetch(ctx)
-			continue
-		}
-		wait(ctx, look)
 	}
+}
+
+// newTicker ticks every d, never for zero.
+func newTicker(d time.Duration) *time.Ticker {
+	const never = 1 << 62
+	if d <= 0 {
+		d = never
+	}
+	return time.NewTicker(d)
 }
 
 // follow brings the newest build of the library into force, or this process to
@@ -75,7 +114,7 @@ func (k *keeper) follow(ctx context.Context) error {
 	present, open := k.engine.Current()
 	switch {
 	case open && present.Same(active) && newest.Checksum == active.Checksum:
-		return nil
+		return k.settle(ctx, newest)
 	case !k.judge || !replaces(newest, active):
 		return k.join(ctx, active, present)
 	}
@@ -83,15 +122,36 @@ func (k *keeper) follow(ctx context.Context) error {
 }
 
 // replaces reports whether a database of the library is to take the place of the
-// active build: the first one does, a real one does for a sample, else the
-// newer one. An older one never does, or two replicas would take turns.
+// active build: the first one does, a real one does for a sample and never the
+// reverse, else the newer one. An older one never does, or two replicas would
+// take turns.
 func replaces(newest vulndb.Installed, active vuln.Build) bool {
-	return active.Checksum == "" || (active.Sample && !newest.Sample) || newest.Built.After(active.Built)
+	switch {
+	case active.Checksum == "":
+		return true
+	case active.Sample != newest.Sample:
+		return active.Sample
+	}
+	return newest.Built.After(active.Built)
+}
+
+// settle finishes what a switch left undone when it was cut off.
+func (k *keeper) settle(ctx context.Context, in vulndb.Installed) error {
+	const every = time.Minute
+	if !k.judge || time.Since(k.settled) < every {
+		return nil
+	}
+	k.settled = time.Now()
+	open, err := k.store.Unsettled(ctx)
+	if err != nil || !open {
+		return err
+	}
+	return k.adopt(ctx, in) // which finds it active and settles
 }
 
 // join opens the active build here when it is in the library.
 func (k *keeper) join(ctx context.Context, active, present vuln.Build) error {
-	if active.Checksum == "" || present.Same(active) {
+	if active.Checksum == "" || present.Same(active) || (!k.judge && present.Checksum == active.Checksum) {
 		return nil
 	}
 	in, err := k.library.Get(active.Checksum)

@@ -20,6 +20,10 @@ import (
 // build cannot change underneath, and returns kind Conflict when that is not
 // the build that judged.
 func (s *Store) SaveAnswer(ctx context.Context, job scan.Job, a scan.Answer) error {
+	document, err := s.packSBOM(a) // before the transaction: a large document takes a while
+	if err != nil {
+		return err
+	}
 	return s.inTx(ctx, "save answer", func(tx pgx.Tx) error {
 		build, err := holdActiveBuild(ctx, tx, a.Build)
 		if err != nil {
@@ -28,11 +32,14 @@ func (s *Store) SaveAnswer(ctx context.Context, job scan.Job, a scan.Answer) err
 		if err := holdLease(ctx, tx, job); err != nil {
 			return err
 		}
-		ids, err := savePackages(ctx, tx, a.Inventory)
+		ids, err := s.savePackages(ctx, tx, a.Inventory)
 		if err != nil {
 			return err
 		}
 		if err := saveJudgements(ctx, tx, build, a, ids); err != nil {
+			return err
+		}
+		if err := saveExploitability(ctx, tx, a.Vulnerabilities); err != nil {
 			return err
 		}
 		inventoryID, err := saveInventory(ctx, tx, a.Inventory, ids)
@@ -46,7 +53,7 @@ func (s *Store) SaveAnswer(ctx context.Context, job scan.Job, a scan.Answer) err
 		if err != nil {
 			return err
 		}
-		if err := saveSBOM(ctx, tx, manifestID, a); err != nil {
+		if err := saveSBOM(ctx, tx, manifestID, a, document); err != nil {
 			return err
 		}
 		return finishManifest(ctx, tx, manifestID, inventoryID, a)
@@ -63,7 +70,7 @@ func manifestID(ctx context.Context, tx pgx.Tx, digest image.Digest) (id int64, 
 // the index of inv.Packages. Fingerprints ascend, so concurrent scans insert in
 // one order and cannot deadlock; rows that were there are locked against
 // collection until the commit.
-func savePackages(ctx context.Context, tx pgx.Tx, inv *inventory.Inventory) ([]int64, error) {
+func (s *Store) savePackages(ctx context.Context, tx pgx.Tx, inv *inventory.Inventory) ([]int64, error) {
 	const query = `SELECT fingerprint, id FROM package WHERE fingerprint = ANY ($1) ORDER BY fingerprint FOR KEY SHARE`
 	const insert = `
 		INSERT INTO package (fingerprint, type, name, version, language, purl, distro, input)
@@ -75,7 +82,7 @@ func savePackages(ctx context.Context, tx pgx.Tx, inv *inventory.Inventory) ([]i
 		return nil, err
 	}
 	if len(known) < len(inv.Fingerprints) {
-		columns, err := newPackages(inv, known)
+		columns, err := s.newPackages(inv, known)
 		if err != nil {
 			return nil, err
 		}
@@ -113,14 +120,14 @@ func packageIDs(ctx context.Context, tx pgx.Tx, query string, fingerprints []inv
 }
 
 // newPackages lays out the packages that are not known as columns.
-func newPackages(inv *inventory.Inventory, known map[inventory.Fingerprint]int64) (pgx.NamedArgs, error) {
+func (s *Store) newPackages(inv *inventory.Inventory, known map[inventory.Fingerprint]int64) (pgx.NamedArgs, error) {
 	var fingerprint, input [][]byte
 	var typ, name, version, language, purl, distro []string
 	for i, p := range inv.Packages {
 		if _, ok := known[inv.Fingerprints[i]]; ok {
 			continue
 		}
-		packed, err := packJSON(p)
+		packed, err := s.packJSON(p)
 		if err != nil {
 			return nil, err
 		}
@@ -215,7 +222,7 @@ func saveSummary(ctx context.Context, tx pgx.Tx, inventoryID, build int64, noDat
 }
 
 // saveSBOM keeps a new document; none when the stored one still holds.
-func saveSBOM(ctx context.Context, tx pgx.Tx, manifestID int64, a scan.Answer) error {
+func saveSBOM(ctx context.Context, tx pgx.Tx, manifestID int64, a scan.Answer, packed packedSBOM) error {
 	const upsert = `
 		INSERT INTO sbom (manifest_id, tool, tool_version, packages, distro, document, size, occurrences)
 		VALUES (@manifest, @tool, @version, @packages, @distro, @document, @size, @occurrences)
@@ -225,19 +232,23 @@ func saveSBOM(ctx context.Context, tx pgx.Tx, manifestID int64, a scan.Answer) e
 	if a.Document == nil {
 		return nil
 	}
-	document, err := pack(a.Document.JSON)
-	if err != nil {
-		return err
-	}
-	occurrences, err := packJSON(occurrenceRow{a.Inventory.Occurrences})
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, upsert, pgx.NamedArgs{
+	_, err := tx.Exec(ctx, upsert, pgx.NamedArgs{
 		"manifest": manifestID, "tool": a.Document.Tool, "version": a.Document.ToolVersion, "packages": a.Document.Packages,
-		"distro": cleanText(a.Document.Distro), "document": document, "size": len(a.Document.JSON), "occurrences": occurrences,
+		"distro": cleanText(a.Document.Distro), "document": packed.document, "size": len(a.Document.JSON), "occurrences": packed.occurrences,
 	})
 	return err
+}
+
+// packedSBOM is what the columns of an SBOM hold.
+type packedSBOM struct{ document, occurrences []byte }
+
+func (s *Store) packSBOM(a scan.Answer) (p packedSBOM, err error) {
+	if a.Document == nil {
+		return p, nil
+	}
+	p.document = s.pack(a.Document.JSON)
+	p.occurrences, err = s.packJSON(occurrenceRow{a.Inventory.Occurrences})
+	return p, err
 }
 
 // occurrenceRow is what the column sbom.occurrences holds, compressed.

@@ -162,3 +162,15 @@ func (s *Store) SettleRepositories(ctx context.Context) (int, error) {
 	}
 	return len(ids), nil
 }
+
+// Unsettled reports whether counts or repositories are not of the active build:
+// a switch is under way, or was cut off.
+func (s *Store) Unsettled(ctx context.Context) (bool, error) {
+	const query = `
+		WITH active AS (SELECT id FROM vuln_build WHERE state = 'active')
+		SELECT EXISTS (SELECT 1 FROM inventory_summary, active WHERE build_id < active.id)
+		    OR EXISTS (SELECT 1 FROM repository, active WHERE compared <> '' AND compared NOT LIKE active.id || '/%')`
+	var open bool
+	err := s.pool.QueryRow(ctx, query).Scan(&open)
+	return open, wrap("look for unsettled counts", err)
+}

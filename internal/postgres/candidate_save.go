@@ -25,7 +25,7 @@ func (s *Store) PackagesToJudge(ctx context.Context, build, after int64, limit i
 	var input []byte
 	_, err = pgx.ForEachRow(rows, []any{&p.ID, &input}, func() error {
 		p.Package = inventory.Package{}
-		if err := unpackJSON(input, &p.Package); err != nil {
+		if err := s.unpackJSON(input, &p.Package); err != nil {
 			return err
 		}
 		out = append(out, p)
@@ -128,4 +128,12 @@ func closeIgnores(ctx context.Context, tx pgx.Tx, build int64, ids []int64, judg
 	}
 	_, err := tx.Exec(ctx, closing, pgx.NamedArgs{"build": build, "ids": ids, "package": owner, "name": name, "kind": kind, "reason": reason})
 	return err
+}
+
+// KeepJudgement counts a package as judged by a candidate, with the rows that
+// were open before.
+func (s *Store) KeepJudgement(ctx context.Context, build, packageID int64) error {
+	const mark = `UPDATE package SET judged_build = $1 WHERE id = $2 AND judged_build < $1`
+	_, err := s.pool.Exec(ctx, mark, build, packageID)
+	return wrap("keep judgement", err)
 }

@@ -124,23 +124,66 @@ func (s *Store) RetryScan(ctx context.Context, job scan.Job, result scan.Result,
 }
 
 func (s *Store) endAttempt(ctx context.Context, op, query string, job scan.Job, result scan.Result, cause error, args pgx.NamedArgs) error {
-	phases, err := json.Marshal(append([]scan.Phase{}, result.Phases...))
+	steps := append([]scan.Phase{}, result.Phases...)
+	for i := range steps {
+		steps[i].Platform = cleanText(steps[i].Platform)
+	}
+	phases, err := json.Marshal(steps)
 	if err != nil {
 		return errs.Wrap(errs.Internal, "postgres: encode phases", err)
 	}
 	args["id"], args["lease"], args["phases"], args["pulled"] = job.ID, job.Lease, phases, result.Pulled
 	args["reason"], args["detail"], args["digest"] = string(errs.KindOf(cause)), words(cause), string(result.Digest)
-	const release = `UPDATE manifest SET lease_token = NULL, lease_until = NULL WHERE lease_token = $1`
-	return s.inTx(ctx, op, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, release, job.Lease); err != nil {
+	return s.inTxAgain(ctx, op, func(tx pgx.Tx) error {
+		if err := releaseManifests(ctx, tx, []string{job.Lease}); err != nil {
 			return err
 		}
 		tag, err := tx.Exec(ctx, query, args)
-		if err == nil && tag.RowsAffected() == 0 {
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
 			return leaseLost(job)
 		}
-		return err
+		return failUnanswered(ctx, tx, []int64{job.ID})
 	})
+}
+
+// releaseManifests gives back what scans were cataloguing.
+func releaseManifests(ctx context.Context, tx pgx.Tx, leases []string) error {
+	const release = `
+		UPDATE manifest SET lease_token = NULL, lease_until = NULL, state = CASE WHEN state = 'running' THEN 'queued' ELSE state END
+		 WHERE lease_token = ANY ($1::uuid[])`
+	_, err := tx.Exec(ctx, release, leases)
+	return err
+}
+
+// failUnanswered gives the reason of those scans that ended failed to the images
+// they leave without an answer and nobody else is at work on.
+func failUnanswered(ctx context.Context, tx pgx.Tx, scans []int64) error {
+	const fail = `
+		UPDATE manifest m SET state = 'failed', reason = s.reason, detail = s.detail
+		  FROM scan s
+		 WHERE s.id = ANY ($1) AND s.state = 'failed' AND m.kind IN ('image', 'sbom') AND m.inventory_id IS NULL
+		   AND m.state = 'queued' AND m.lease_token IS NULL
+		   AND (m.id = s.manifest_id OR EXISTS (SELECT 1 FROM manifest_child c WHERE c.parent_id = s.manifest_id AND c.child_id = m.id))
+		   AND NOT EXISTS (SELECT 1 FROM repository_manifest rm
+		                    WHERE rm.repository_id = s.repository_id AND rm.manifest_id = m.id AND rm.presence = 'excluded')
+		RETURNING m.id`
+	rows, err := tx.Query(ctx, fail, scans)
+	if err != nil {
+		return err
+	}
+	failed, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
+	for _, id := range failed {
+		if err := refreshParents(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // words renders an error for people, bounded.
@@ -165,7 +208,7 @@ func words(err error) string {
 func (s *Store) SweepScans(ctx context.Context, maxAttempts int, enqueue Enqueue) (revived int, err error) {
 	const expired = `
 		WITH lost AS (
-			SELECT s.id, s.attempt >= $1 AS spent,
+			SELECT s.id, s.lease_token::text AS lease, s.attempt >= $1 AS spent,
 			       EXISTS (SELECT 1 FROM scan o WHERE o.state = 'queued' AND o.repository_id = s.repository_id AND o.tag = s.tag
 			                  AND (s.tag <> '' OR o.digest = s.digest)) AS replaced
 			  FROM scan s WHERE s.state = 'running' AND s.lease_until < now()
@@ -176,18 +219,32 @@ func (s *Store) SweepScans(ctx context.Context, maxAttempts int, enqueue Enqueue
 		       detail = CASE WHEN spent AND NOT replaced THEN 'the worker vanished in every attempt' ELSE detail END,
 		       finished_at = CASE WHEN spent OR replaced THEN now() END,
 		       run_after = now(), lease_token = NULL, lease_until = NULL
-		  FROM lost WHERE scan.id = lost.id`
+		  FROM lost WHERE scan.id = lost.id
+		RETURNING scan.id, lost.lease`
 	const missing = `
 		SELECT least(1000, greatest(0,
 		       (SELECT count(*) FROM scan WHERE state = 'queued' AND run_after <= now() - interval '3 seconds')
 		     - (SELECT count(*) FROM river_job WHERE kind = 'scan_permit' AND state IN ('available', 'retryable', 'scheduled')
 		           AND scheduled_at <= now() + interval '3 seconds')))`
 	err = s.inTx(ctx, "sweep scans", func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, expired, maxAttempts)
+		rows, err := tx.Query(ctx, expired, maxAttempts)
 		if err != nil {
 			return err
 		}
-		revived = int(tag.RowsAffected())
+		var ids []int64
+		var leases []string
+		var id int64
+		var lease string
+		if _, err := pgx.ForEachRow(rows, []any{&id, &lease}, func() error {
+			ids, leases = append(ids, id), append(leases, lease)
+			return nil
+		}); err != nil {
+			return err
+		}
+		if err := errors.Join(releaseManifests(ctx, tx, leases), failUnanswered(ctx, tx, ids)); err != nil {
+			return err
+		}
+		revived = len(ids)
 		var permits int
 		if err := tx.QueryRow(ctx, missing).Scan(&permits); err != nil {
 			return err

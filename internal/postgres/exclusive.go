@@ -51,10 +51,17 @@ func watch(ctx context.Context, cancel context.CancelCauseFunc, check func(conte
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			if err := check(context.WithoutCancel(ctx)); err != nil {
+			if err := within(context.WithoutCancel(ctx), every, check); err != nil {
 				cancel(errs.Wrap(errs.Unavailable, "postgres: the lock is lost", err))
 				return
 			}
 		}
 	}
+}
+
+// within runs a check under a deadline of its own.
+func within(ctx context.Context, limit time.Duration, check func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return check(ctx)
 }

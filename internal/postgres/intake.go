@@ -1,7 +1,10 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -53,8 +56,14 @@ func (s *Store) SyncRegistries(ctx context.Context, hosts map[string]string) err
 // asks for one, all in one transaction: once it returns nil, nothing is lost.
 // A delivery that came before is only counted.
 func (s *Store) Accept(ctx context.Context, registry string, deliveries []Delivery, enqueue Enqueue) (Accepted, error) {
+	// One order for all requests, so that two that name the same targets wait for
+	// each other instead of deadlocking. Events of one target keep theirs.
+	deliveries = slices.Clone(deliveries)
+	slices.SortStableFunc(deliveries, func(a, b Delivery) int {
+		return cmp.Or(cmp.Compare(a.Repository, b.Repository), cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Digest, b.Digest))
+	})
 	var done Accepted
-	err := s.inTx(ctx, "accept deliveries", func(tx pgx.Tx) error {
+	err := s.inTxAgain(ctx, "accept deliveries", func(tx pgx.Tx) error {
 		done = Accepted{}
 		registryID, err := registryID(ctx, tx, registry)
 		if err != nil {
@@ -133,7 +142,7 @@ func ensureRepository(ctx context.Context, tx pgx.Tx, registryID int64, name str
 	const insert = `INSERT INTO repository (registry_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	const query = `SELECT id FROM repository WHERE registry_id = $1 AND name = $2`
 	err = tx.QueryRow(ctx, query, registryID, name).Scan(&id)
-	if err != pgx.ErrNoRows {
+	if !errors.Is(err, pgx.ErrNoRows) {
 		return id, err
 	}
 	if _, err := tx.Exec(ctx, insert, registryID, name); err != nil {
@@ -185,10 +194,7 @@ func (s *Store) RequestScan(ctx context.Context, registry string, ref image.Refe
 // judgement under repository:tag of the registry.
 func (s *Store) SaveUpload(ctx context.Context, registry, repository, tag string, digest image.Digest, document []byte, enqueue Enqueue) (id int64, err error) {
 	const keep = `INSERT INTO sbom_upload (digest, document) VALUES ($1, $2) ON CONFLICT DO NOTHING`
-	packed, err := pack(document)
-	if err != nil {
-		return 0, err
-	}
+	packed := s.pack(document)
 	err = s.inTx(ctx, "save upload", func(tx pgx.Tx) error {
 		registryID, err := registryID(ctx, tx, registry)
 		if err != nil {
@@ -218,5 +224,5 @@ func (s *Store) Upload(ctx context.Context, digest image.Digest) ([]byte, error)
 	if err := s.pool.QueryRow(ctx, query, string(digest)).Scan(&packed); err != nil {
 		return nil, wrap("read upload", err)
 	}
-	return unpack(packed)
+	return s.unpack(packed)
 }

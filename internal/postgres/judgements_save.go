@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -13,25 +14,23 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
-// saveJudgements writes what the build says of packages that nobody judged yet:
-// vulnerabilities, matches and ignores, opened by that build. ids are those of
-// a.Inventory.Packages.
+// saveJudgements writes what the build says of packages that it has not judged
+// yet: vulnerabilities, matches and ignores, opened by that build. ids are those
+// of a.Inventory.Packages. Packages that another transaction had judged by this
+// or a newer build meanwhile are left alone: a late answer must not open again
+// what a candidate closed.
 func saveJudgements(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, ids []int64) error {
-	if len(a.Judged) == 0 {
-		return nil
+	open, err := lockUnjudged(ctx, tx, build, a, ids)
+	if err != nil || len(open) == 0 {
+		return err
 	}
 	vulnerabilities, err := saveVulnerabilities(ctx, tx, build, a.Vulnerabilities)
 	if err != nil {
 		return err
 	}
-	order := make([]int, 0, len(a.Judged))
-	for n := range a.Judged {
-		order = append(order, n)
-	}
-	sort.Ints(order)
 	batch := &pgx.Batch{}
-	judged := make([]int64, len(order))
-	for i, n := range order {
+	judged := make([]int64, len(open))
+	for i, n := range open {
 		judged[i] = ids[n]
 		for _, m := range a.Judged[n].Matches {
 			if err := queueMatch(batch, build, ids[n], vulnerabilities[m.Ref], m); err != nil {
@@ -42,9 +41,33 @@ func saveJudgements(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, 
 			queueIgnore(batch, build, ids[n], ignore)
 		}
 	}
-	const mark = `UPDATE package SET judged_build = $2 WHERE id = ANY ($1) AND (judged_build IS NULL OR judged_build < $2)`
+	const mark = `UPDATE package SET judged_build = $2 WHERE id = ANY ($1)`
 	batch.Queue(mark, judged, build)
 	return tx.SendBatch(ctx, batch).Close()
+}
+
+// lockUnjudged locks the packages of an answer that the build has not judged, in
+// the order of their ids, and returns their indexes.
+func lockUnjudged(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, ids []int64) ([]int, error) {
+	const query = `
+		SELECT id FROM package WHERE id = ANY ($1) AND (judged_build IS NULL OR judged_build < $2)
+		 ORDER BY id FOR NO KEY UPDATE`
+	wanted := make([]int64, 0, len(a.Judged))
+	index := make(map[int64]int, len(a.Judged))
+	for n := range a.Judged {
+		wanted = append(wanted, ids[n])
+		index[ids[n]] = n
+	}
+	rows, err := tx.Query(ctx, query, wanted, build)
+	if err != nil {
+		return nil, err
+	}
+	locked, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	open := make([]int, len(locked))
+	for i, id := range locked {
+		open[i] = index[id]
+	}
+	return open, err
 }
 
 func queueMatch(batch *pgx.Batch, build, packageID, vulnerabilityID int64, m vuln.Match) error {
@@ -151,40 +174,60 @@ func queueVulnerability(batch *pgx.Batch, v vuln.Vulnerability) {
 	batch.Queue(insert, args)
 }
 
-// saveRatings opens a rating for each record that has none open.
+// saveRatings brings the ratings that are valid at the build to what the build
+// says: one that says otherwise is closed by it, one that is missing is opened.
+// Where a candidate has opened its own already, the missing one ends with that.
 func saveRatings(ctx context.Context, tx pgx.Tx, build int64, all []vuln.Vulnerability, ids map[vuln.Ref]int64) error {
-	const query = `SELECT vulnerability_id FROM vulnerability_rating WHERE vulnerability_id = ANY ($1) AND closed_build IS NULL`
+	const query = `
+		SELECT DISTINCT ON (vulnerability_id) vulnerability_id, content, opened_build,
+		       (SELECT min(n.opened_build) FROM vulnerability_rating n WHERE n.vulnerability_id = r.vulnerability_id AND n.opened_build > $2) AS next
+		  FROM vulnerability_rating r
+		 WHERE vulnerability_id = ANY ($1) AND (closed_build IS NULL OR closed_build > $2)
+		 ORDER BY vulnerability_id, opened_build`
 	wanted := make([]int64, 0, len(ids))
 	for _, id := range ids {
 		wanted = append(wanted, id)
 	}
-	rows, err := tx.Query(ctx, query, wanted)
+	type rating struct {
+		VulnerabilityID int64
+		Content         []byte
+		OpenedBuild     int64
+		Next            *int64 // the build that opened the one after it
+	}
+	rows, err := tx.Query(ctx, query, wanted, build)
 	if err != nil {
 		return err
 	}
-	rated, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[rating])
 	if err != nil {
 		return err
 	}
-	has := make(map[int64]bool, len(rated))
-	for _, id := range rated {
-		has[id] = true
+	valid := make(map[int64]rating, len(found))
+	for _, r := range found {
+		valid[r.VulnerabilityID] = r
 	}
 	batch := &pgx.Batch{}
 	for _, v := range all {
-		if !has[ids[v.Ref]] {
-			if err := queueRating(batch, build, ids[v.Ref], v); err != nil {
-				return err
-			}
+		id := ids[v.Ref]
+		r, known := valid[id]
+		present := known && r.OpenedBuild <= build
+		if present && (r.OpenedBuild == build || bytes.Equal(r.Content, ratingContent(v))) {
+			continue
+		}
+		if present {
+			batch.Queue(`UPDATE vulnerability_rating SET closed_build = $2 WHERE vulnerability_id = $1 AND opened_build = $3`, id, build, r.OpenedBuild)
+		}
+		if err := queueRating(batch, build, r.Next, id, v); err != nil {
+			return err
 		}
 	}
 	return tx.SendBatch(ctx, batch).Close()
 }
 
-func queueRating(batch *pgx.Batch, build, id int64, v vuln.Vulnerability) error {
+func queueRating(batch *pgx.Batch, build int64, until *int64, id int64, v vuln.Vulnerability) error {
 	const insert = `
-		INSERT INTO vulnerability_rating (vulnerability_id, severity, severity_rank, cvss, cvss_score, known_exploited, kev, aliases, content, opened_build)
-		VALUES (@id, @severity, @rank, @cvss, @score, @exploited, @kev, @aliases, @content, @build)
+		INSERT INTO vulnerability_rating (vulnerability_id, severity, severity_rank, cvss, cvss_score, known_exploited, kev, aliases, content, opened_build, closed_build)
+		VALUES (@id, @severity, @rank, @cvss, @score, @exploited, @kev, @aliases, @content, @build, @until)
 		ON CONFLICT (vulnerability_id) WHERE closed_build IS NULL DO NOTHING`
 	cvss, err := json.Marshal(append([]vuln.CVSS{}, v.CVSS...))
 	if err != nil {
@@ -201,7 +244,7 @@ func queueRating(batch *pgx.Batch, build, id int64, v vuln.Vulnerability) error 
 	batch.Queue(insert, pgx.NamedArgs{
 		"id": id, "severity": string(v.Severity), "rank": v.Severity.Rank(), "cvss": cvss, "score": v.MaxCVSS(),
 		"exploited": len(v.KEV) > 0, "kev": kev, "aliases": aliases,
-		"content": ratingContent(v), "build": build,
+		"content": ratingContent(v), "build": build, "until": until,
 	})
 	return nil
 }

@@ -67,7 +67,7 @@ func (s *Store) inventoryByID(ctx context.Context, id int64) (*inventory.Invento
 	var fingerprint, input []byte
 	_, err = pgx.ForEachRow(rows, []any{&packageID, &fingerprint, &input}, func() error {
 		var p inventory.Package
-		if err := unpackJSON(input, &p); err != nil {
+		if err := s.unpackJSON(input, &p); err != nil {
 			return err
 		}
 		index[packageID] = len(inv.Packages)

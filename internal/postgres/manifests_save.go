@@ -66,7 +66,7 @@ func insertManifests(ctx context.Context, tx pgx.Tx, root scan.Manifest) (map[im
 	}
 	for _, m := range all {
 		if _, known := ids[m.Digest]; !known {
-			if err := insertManifest(ctx, tx, m); err != nil {
+			if err := insertManifest(ctx, tx, m, m.Digest != root.Digest); err != nil {
 				return nil, err
 			}
 		}
@@ -89,7 +89,7 @@ func manifestIDs(ctx context.Context, tx pgx.Tx, query string, digests []string)
 	return ids, err
 }
 
-func insertManifest(ctx context.Context, tx pgx.Tx, m scan.Manifest) error {
+func insertManifest(ctx context.Context, tx pgx.Tx, m scan.Manifest, child bool) error {
 	const insert = `
 		INSERT INTO manifest (digest, kind, media_type, artifact_type, os, architecture, variant, os_version,
 		                      size, content_size, config_digest, state, reason)
@@ -97,9 +97,11 @@ func insertManifest(ctx context.Context, tx pgx.Tx, m scan.Manifest) error {
 		ON CONFLICT (digest) DO NOTHING
 		RETURNING id`
 	state, reason := scan.ManifestQueued, ""
-	switch m.Kind {
-	case image.KindImage, image.KindIndex, image.KindSBOM:
-	default:
+	switch {
+	case m.Kind == image.KindIndex && child:
+		// Its images are listed under the root; on its own it is looked at anew.
+		state, reason = scan.ManifestUnsupported, "nested_index"
+	case m.Kind != image.KindImage && m.Kind != image.KindIndex && m.Kind != image.KindSBOM:
 		state, reason = scan.ManifestUnsupported, string(m.Kind)
 	}
 	var id int64
@@ -314,6 +316,10 @@ func refreshIndex(ctx context.Context, tx pgx.Tx, id int64) error {
 		UPDATE manifest m SET state = told.state, reason = told.reason,
 		       scanned_at = CASE WHEN told.state = 'done' THEN now() ELSE m.scanned_at END
 		  FROM told WHERE m.id = $1 AND m.kind = 'index' AND (m.state, m.reason) IS DISTINCT FROM (told.state, told.reason)`
+	// Locked first: of two images that finish at once, the second sees the first.
+	if _, err := tx.Exec(ctx, `SELECT 1 FROM manifest WHERE id = $1 FOR NO KEY UPDATE`, id); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, refresh, id)
 	return err
 }

@@ -38,7 +38,7 @@ func readPlaces(ctx context.Context, at snapshot, images []scopeImage, found []f
 	out := make(places, len(stored))
 	for _, s := range stored {
 		var packed occurrenceRow
-		if err := unpackJSON(s.Occurrences, &packed); err != nil {
+		if err := at.unpackJSON(s.Occurrences, &packed); err != nil {
 			return nil, err
 		}
 		out[s.ManifestID] = map[int][]report.Location{}

@@ -18,6 +18,7 @@ var _ report.Reader = (*Store)(nil)
 // together, under one build.
 type snapshot struct {
 	pgx.Tx
+	codec
 	buildID int64         // 0 before the first build: no row is open then
 	build   *report.Build // nil before the first build
 }
@@ -36,7 +37,7 @@ func (s *Store) read(ctx context.Context, op string, work func(snapshot) error) 
 		       greatest(0, extract(epoch FROM now() - built))::bigint AS age_seconds
 		  FROM vuln_build WHERE state = 'active' ORDER BY id DESC LIMIT 1`
 	return wrap(op, pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error {
-		at := snapshot{Tx: tx}
+		at := snapshot{Tx: tx, codec: s.codec}
 		var b report.Build
 		err := tx.QueryRow(ctx, active).Scan(&at.buildID, &b.Checksum, &b.SchemaVersion, &b.Engine, &b.EngineVersion, &b.Built, &b.Sample, &b.AgeSeconds)
 		switch {

@@ -48,7 +48,7 @@ func (s *Store) SBOM(ctx context.Context, access report.Access, target report.Ta
 		return out, err
 	}
 	// After the transaction: a large document takes a while.
-	out.JSON, err = unpack(packed)
+	out.JSON, err = s.unpack(packed)
 	return out, err
 }
 

@@ -24,6 +24,7 @@ import (
 // Store reads and writes the database. It is safe for concurrent use.
 type Store struct {
 	pool *pgxpool.Pool
+	codec
 }
 
 // Options tune a pool; the zero value is good.
@@ -62,7 +63,7 @@ func Open(ctx context.Context, url string, options ...Options) (*Store, error) {
 }
 
 // New returns a store on an open pool.
-func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool, codec: newCodec()} }
 
 // Pool gives the pool to the queue, which inserts jobs in our transactions.
 func (s *Store) Pool() *pgxpool.Pool { return s.pool }
@@ -80,6 +81,22 @@ func (s *Store) Ping(ctx context.Context) error {
 // inTx runs work in a transaction and commits when it returns nil.
 func (s *Store) inTx(ctx context.Context, op string, work func(tx pgx.Tx) error) error {
 	return wrap(op, pgx.BeginFunc(ctx, s.pool, work))
+}
+
+// inTxAgain is inTx, repeated when the database broke off a deadlock or a
+// conflict of transactions, or when another scan of a target was queued in
+// between.
+func (s *Store) inTxAgain(ctx context.Context, op string, work func(tx pgx.Tx) error) error {
+	const tries = 3
+	var err error
+	for range tries {
+		err = pgx.BeginFunc(ctx, s.pool, work)
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || (kindOfCode(pg.Code) != errs.Conflict && !isUnique(err, "scan_queued")) {
+			break
+		}
+	}
+	return wrap(op, err)
 }
 
 // wrap gives a database error its kind. Errors that have one keep it.

@@ -43,6 +43,9 @@ type Options struct {
 	// Scans and Run are required when Workers is positive.
 	Scans Scans
 	Run   func(ctx context.Context, job scan.Job) (scan.Result, error)
+	// Ready tells whether this process can finish scans now; without it every
+	// process can. A worker that is not ready leaves its permit to others.
+	Ready func(ctx context.Context) bool
 	// Workers is how many scans run at once; zero only inserts.
 	Workers int
 	// ScanTimeout is the deadline of one attempt; default 30 minutes.

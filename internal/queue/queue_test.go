@@ -179,3 +179,29 @@ func TestScansWithoutPermitsAreFound(t *testing.T) {
 	r.start(queue.Options{Workers: 1, Run: func(context.Context, scan.Job) (scan.Result, error) { return scan.Result{}, nil }})
 	r.until("count(*) = 1 FROM scan WHERE state = 'done'")
 }
+
+func TestAWorkerThatIsNotReadyLeavesScansToOthers(t *testing.T) {
+	r := newRig(t)
+	var asked atomic.Int32
+	q := r.start(queue.Options{Workers: 1, Ready: func(context.Context) bool { asked.Add(1); return false }, Run: func(context.Context, scan.Job) (scan.Result, error) {
+		t.Error("a worker that is not ready took a scan")
+		return scan.Result{}, nil
+	}})
+	r.push(q, "x")
+	for asked.Load() == 0 {
+		r.until("true FROM (SELECT pg_sleep(0.05)) x")
+	}
+	if n := r.count("scan WHERE state = 'queued' AND attempt = 0"); n != 1 {
+		t.Errorf("%d scans wait, want 1", n)
+	}
+	r.start(queue.Options{Workers: 1, Run: func(context.Context, scan.Job) (scan.Result, error) { return scan.Result{}, nil }})
+	r.until("count(*) = 1 FROM scan WHERE state = 'done'")
+}
+
+func (r *rig) count(query string) (n int) {
+	r.t.Helper()
+	if err := r.pool.QueryRow(r.t.Context(), "SELECT count(*) FROM "+query).Scan(&n); err != nil {
+		r.t.Fatal(err)
+	}
+	return n
+}

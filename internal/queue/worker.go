@@ -23,6 +23,10 @@ type permitWorker struct {
 // Work claims a scan, runs it and records how it went. A scan that is to be
 // tried again keeps the permit: it snoozes until then.
 func (w *permitWorker) Work(ctx context.Context, _ *river.Job[permit]) error {
+	if w.options.Ready != nil && !w.options.Ready(ctx) {
+		const pause = 2 * time.Second
+		return river.JobSnooze(pause)
+	}
 	job, err := w.options.Scans.ClaimScan(ctx)
 	if err != nil || job == nil {
 		return err
@@ -90,7 +94,9 @@ func (w *permitWorker) heartbeat(ctx context.Context, job scan.Job, lost context
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			err := w.options.Scans.RenewLease(ctx, job)
+			renewal, cancel := context.WithTimeout(ctx, w.options.LeaseRenewal)
+			err := w.options.Scans.RenewLease(renewal, job)
+			cancel()
 			if errs.Is(err, errs.Canceled) && ctx.Err() == nil {
 				lost(err)
 				return

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -34,6 +35,9 @@ type Builds interface {
 	PackagesToJudge(ctx context.Context, build, after int64, limit int) ([]Stored, error)
 	// SaveCandidate writes what differs from the open rows.
 	SaveCandidate(ctx context.Context, build int64, packages []Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error
+	// KeepJudgement counts a package as judged by the candidate, with what was
+	// said of it before.
+	KeepJudgement(ctx context.Context, build, packageID int64) error
 	// MatchedVulnerabilities lists the records that packages match under the
 	// build.
 	MatchedVulnerabilities(ctx context.Context, build int64) ([]vuln.Ref, error)
@@ -82,11 +86,18 @@ func (r *Rejudger) Rejudge(ctx context.Context, session Session) (done Rejudged,
 			return done, err
 		}
 	}
-	if err := r.settle(ctx, session); err != nil {
-		return done, err
-	}
-	done.Repositories, err = r.Store.SettleRepositories(ctx)
+	done.Repositories, err = r.Settle(ctx, session)
 	return done, err
+}
+
+// Settle brings counts and events up to date with the active build, which must
+// be the session's. It goes on where an earlier one was cut off, and returns how
+// many repositories it looked at.
+func (r *Rejudger) Settle(ctx context.Context, session Session) (repositories int, err error) {
+	if err := r.settle(ctx, session); err != nil {
+		return 0, err
+	}
+	return r.Store.SettleRepositories(ctx)
 }
 
 // judgeAll judges until the switch finds nothing missing.
@@ -149,6 +160,16 @@ func (r *Rejudger) judgeBatch(ctx context.Context, session Session, build int64,
 		input[i] = p.Package
 	}
 	judgements, err := session.Judge(ctx, input)
+	if errs.Is(err, errs.Malformed) && len(packages) > 1 {
+		return r.judgeOneByOne(ctx, session, build, packages)
+	}
+	if errs.Is(err, errs.Malformed) {
+		// One package must not keep every other one on an old database: it keeps
+		// what was known of it.
+		slog.ErrorContext(ctx, "package cannot be judged; its matches stay as they were", "package", packages[0].Package.PURL,
+			"type", packages[0].Package.Type, "name", packages[0].Package.Name, "version", packages[0].Package.Version, "error", err)
+		return r.Store.KeepJudgement(ctx, build, packages[0].ID)
+	}
 	if err != nil {
 		return err
 	}
@@ -157,6 +178,15 @@ func (r *Rejudger) judgeBatch(ctx context.Context, session Session, build int64,
 		return err
 	}
 	return r.Store.SaveCandidate(ctx, build, packages, judgements, vulnerabilities)
+}
+
+func (r *Rejudger) judgeOneByOne(ctx context.Context, session Session, build int64, packages []Stored) error {
+	for i := range packages {
+		if err := r.judgeBatch(ctx, session, build, packages[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle counts the findings of every inventory under the session's build.

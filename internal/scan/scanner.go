@@ -329,7 +329,7 @@ func (r *run) document(ctx context.Context, m Manifest) (sbom.Document, error) {
 // judgeAndSave judges what nobody judged yet and stores the answer. When the
 // active build changes in between, it judges again with the new one.
 func (r *run) judgeAndSave(ctx context.Context, m Manifest, a Answer) error {
-	const tries = 5
+	const tries, pause = 6, 2 * time.Second
 	for try := 1; ; try++ {
 		if err := r.judge(ctx, m, &a); err != nil {
 			return errs.Op("scan: match "+string(m.Digest), err)
@@ -339,6 +339,13 @@ func (r *run) judgeAndSave(ctx context.Context, m Manifest, a Answer) error {
 		})
 		if !errs.Is(err, errs.Conflict) || try == tries {
 			return errs.Op("scan: store "+string(m.Digest), err)
+		}
+		// This process learns of the switch within seconds; pulling again would
+		// cost more than waiting.
+		select {
+		case <-ctx.Done():
+			return errs.Op("scan: store "+string(m.Digest), ctx.Err())
+		case <-time.After(pause):
 		}
 	}
 }
