@@ -176,6 +176,7 @@ CREATE TABLE delivery (
     verdict       text NOT NULL CHECK (verdict IN ('accepted', 'ignored')),
     reason        text NOT NULL DEFAULT '',
     action        text NOT NULL DEFAULT '',
+    host          text NOT NULL DEFAULT '',     -- as the event named it; may be another registry's
     repository    text NOT NULL DEFAULT '',
     tag           text NOT NULL DEFAULT '',
     digest        text NOT NULL DEFAULT '',

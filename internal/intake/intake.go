@@ -39,6 +39,7 @@ func (i *Intake) Accept(ctx context.Context, registry string, items []webhook.It
 			DedupeKey:  item.DedupeKey,
 			Ignored:    item.Ignored,
 			Action:     string(item.Event.Action),
+			Host:       item.Event.Host,
 			Repository: item.Event.Repository,
 			Tag:        item.Event.Tag,
 			Digest:     item.Event.Digest,

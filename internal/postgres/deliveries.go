@@ -12,14 +12,16 @@ import (
 )
 
 // Deliveries lists what senders told us, newest first. A limited reader does
-// not see deliveries that name no repository.
+// not see deliveries that name no repository. What names another registry's host
+// (webhook.ReasonOtherRegistry) stands under that host, not under ours.
 func (s *Store) Deliveries(ctx context.Context, access report.Access, filter report.DeliveryFilter, p report.Page) (report.List[report.Delivery], error) {
 	const query = `
-		SELECT d.id, g.name AS registry, d.received_at, d.verdict, d.reason, d.action,
+		SELECT d.id, g.name AS registry, d.received_at, d.verdict, d.reason, d.action, d.host AS named_host,
 		       CASE WHEN r.name = '' THEN '' ELSE g.host || '/' || r.name END AS repository,
 		       d.tag, d.digest, d.actor, d.event_id, d.occurred_at, d.scan_id, d.duplicates
 		  FROM delivery d
-		  JOIN registry g ON g.id = d.registry_id
+		  JOIN registry own ON own.id = d.registry_id
+		 CROSS JOIN LATERAL (SELECT own.name, CASE WHEN d.reason = 'other_registry' THEN d.host ELSE own.host END AS host) g
 		 CROSS JOIN LATERAL (SELECT d.repository AS name) r
 		 WHERE (NOT @after OR d.id < @id) AND (@verdict = '' OR d.verdict = @verdict)
 		   AND (cardinality(@prefixes::text[]) = 0 OR r.name <> '') AND ` + visible
@@ -60,6 +62,7 @@ type deliveryRow struct {
 	Verdict    string
 	Reason     string
 	Action     string
+	NamedHost  string
 	Repository string
 	Tag        string
 	Digest     string
@@ -73,7 +76,7 @@ type deliveryRow struct {
 func (r deliveryRow) report() report.Delivery {
 	return report.Delivery{
 		ID: r.ID, Registry: r.Registry, ReceivedAt: r.ReceivedAt.UTC(), Verdict: r.Verdict, Reason: r.Reason, Action: r.Action,
-		Repository: r.Repository, Tag: r.Tag, Digest: image.Digest(r.Digest), Actor: r.Actor, EventID: r.EventID,
+		NamedHost: r.NamedHost, Repository: r.Repository, Tag: r.Tag, Digest: image.Digest(r.Digest), Actor: r.Actor, EventID: r.EventID,
 		OccurredAt: utc(r.OccurredAt), ScanID: r.ScanID, Duplicates: r.Duplicates,
 	}
 }

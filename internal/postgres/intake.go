@@ -19,6 +19,7 @@ type Delivery struct {
 	// Ignored is why nothing is done about it; empty when it is accepted.
 	Ignored    string
 	Action     string // "push" or "delete"
+	Host       string // as the event named it; empty when it named none
 	Repository string
 	Tag        string
 	Digest     image.Digest
@@ -121,9 +122,9 @@ func accept(ctx context.Context, tx pgx.Tx, registryID int64, d Delivery, done *
 
 func insertDelivery(ctx context.Context, tx pgx.Tx, registryID int64, d Delivery) (id int64, fresh bool, err error) {
 	const insert = `
-		INSERT INTO delivery (registry_id, dedupe_key, verdict, reason, action, repository, tag, digest, actor, event_id, occurred_at)
+		INSERT INTO delivery (registry_id, dedupe_key, verdict, reason, action, host, repository, tag, digest, actor, event_id, occurred_at)
 		VALUES (@registry, @key, CASE WHEN @reason = '' THEN 'accepted' ELSE 'ignored' END, @reason, @action,
-		        @repository, @tag, @digest, @actor, @event, @occurred)
+		        @host, @repository, @tag, @digest, @actor, @event, @occurred)
 		ON CONFLICT (registry_id, dedupe_key) DO UPDATE SET duplicates = delivery.duplicates + 1
 		RETURNING id, duplicates = 0`
 	var occurred *time.Time
@@ -132,7 +133,7 @@ func insertDelivery(ctx context.Context, tx pgx.Tx, registryID int64, d Delivery
 	}
 	err = tx.QueryRow(ctx, insert, pgx.NamedArgs{
 		"registry": registryID, "key": d.DedupeKey, "reason": d.Ignored, "action": d.Action,
-		"repository": d.Repository, "tag": d.Tag, "digest": string(d.Digest), "actor": d.Actor,
+		"host": d.Host, "repository": d.Repository, "tag": d.Tag, "digest": string(d.Digest), "actor": d.Actor,
 		"event": d.EventID, "occurred": occurred,
 	}).Scan(&id, &fresh)
 	return id, fresh, err

@@ -228,6 +228,30 @@ func TestDeliveries(t *testing.T) {
 	}
 }
 
+func TestDeliveriesKeepTheHostThatWasNamed(t *testing.T) {
+	w := postgrestest.New(t)
+	w.Deliver("main", postgres.Delivery{DedupeKey: "alias", Action: "push", Host: "alias:5000", Repository: "team/app", Tag: "1"})
+	w.Deliver("main", postgres.Delivery{DedupeKey: "foreign", Ignored: "other_registry", Action: "push", Host: "ghcr.io", Repository: "team/app", Tag: "1"})
+	named := func(access report.Access) []string {
+		found, err := w.Store.Deliveries(t.Context(), access, report.DeliveryFilter{Registry: "main"}, report.Page{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := []string{}
+		for _, d := range found.Items {
+			out = append(out, d.NamedHost+" "+d.Repository)
+		}
+		return out
+	}
+	own := "alias:5000 " + postgrestest.Host + "/team/app"
+	if diff := cmp.Diff([]string{"ghcr.io ghcr.io/team/app", own}, named(all)); diff != "" {
+		t.Errorf("all (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{own}, named(team)); diff != "" {
+		t.Errorf("one team's: an event of another registry is not of its repositories (-want +got):\n%s", diff)
+	}
+}
+
 func TestBuilds(t *testing.T) {
 	w := postgrestest.New(t)
 	w.Switch(postgrestest.NewBuild("two"))

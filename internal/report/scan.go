@@ -83,13 +83,18 @@ type DeliveryFilter struct {
 
 // Delivery is one event a sender told us.
 type Delivery struct {
-	ID         int64        `json:"id"`
-	Registry   string       `json:"registry"`
-	ReceivedAt time.Time    `json:"received_at"`
-	Verdict    string       `json:"verdict"`
-	Reason     string       `json:"reason,omitempty"` // why it is ignored
-	Action     string       `json:"action,omitempty"`
-	Repository string       `json:"repository,omitempty"` // "host/name"
+	ID         int64     `json:"id"`
+	Registry   string    `json:"registry"`
+	ReceivedAt time.Time `json:"received_at"`
+	Verdict    string    `json:"verdict"`
+	Reason     string    `json:"reason,omitempty"` // why it is ignored
+	Action     string    `json:"action,omitempty"`
+	// NamedHost is the registry host that the event named; empty when it named
+	// none.
+	NamedHost string `json:"named_host,omitempty"`
+	// Repository is "host/name"; the host is the registry's own, or for an event
+	// that is ignored as another registry's the one it named.
+	Repository string       `json:"repository,omitempty"`
 	Tag        string       `json:"tag,omitempty"`
 	Digest     image.Digest `json:"digest,omitempty"`
 	Actor      string       `json:"actor,omitempty"`
