@@ -90,6 +90,15 @@ func (versions) Satisfies(packageType, version, constraint string) (bool, error)
 	return match.Satisfies(packageType, version, constraint)
 }
 
+// noDatabase says that scans wait, and for what.
+func (a *App) noDatabase() error {
+	err := errs.New(errs.Unavailable, "app: there is no vulnerability database yet")
+	if !a.config.VulnDB.AutoUpdate {
+		return err.WithHint("vulndb.auto_update is off: import one with `tidewaiter vulndb import FILE`")
+	}
+	return err.WithHint("it is being fetched; where that cannot work, import one with `tidewaiter vulndb import FILE`")
+}
+
 // checks say when the process can do its work: a database that answers and,
 // where scans run, a vulnerability database.
 func (a *App) checks() []httpserver.Check {
@@ -97,8 +106,7 @@ func (a *App) checks() []httpserver.Check {
 	if a.config.Workers.Enabled {
 		checks = append(checks, httpserver.Check{Name: "vulndb", Check: func(context.Context) error {
 			if _, ok := a.engine.Current(); !ok {
-				return errs.New(errs.Unavailable, "app: there is no vulnerability database yet").
-					WithHint("it is being fetched, or import one with `tidewaiter vulndb import FILE`")
+				return a.noDatabase()
 			}
 			return nil
 		}})

@@ -10,9 +10,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/tidewaiter/tidewaiter/internal/api/apitest"
 	"github.com/tidewaiter/tidewaiter/internal/report"
+	"github.com/tidewaiter/tidewaiter/internal/sampleimage"
 )
 
 // upload posts an SBOM and returns the status and the body.
@@ -90,5 +92,28 @@ func TestAnUploadThatIsNoSBOMFailsWithItsReason(t *testing.T) {
 	}
 	if status, _ := s.upload("../etc", "1", []byte(`{}`)); status != http.StatusBadRequest {
 		t.Errorf("a path for a repository: %d", status)
+	}
+}
+
+func TestAWindowsImageIsPartialPushedOrUploaded(t *testing.T) {
+	s := start(t)
+	img, err := sampleimage.Build(sampleimage.Content{Platform: v1.Platform{OS: "windows", Architecture: "amd64"},
+		NPM: []sampleimage.Package{{Name: "lodash", Version: "4.17.15"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pushed(img, "demo/win", "1")
+	ref := s.registry.Host() + "/demo/win:1"
+	var document json.RawMessage
+	s.get("/api/v1/sbom?ref="+ref, &document)
+	if status, body := s.upload("ci/win", "1", document); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, body)
+	}
+	for _, ref := range []string{ref, "sboms/ci/win:1"} {
+		var img report.Image
+		s.get("/api/v1/image?wait=60s&ref="+ref, &img)
+		if img.State != report.StateDone || img.Complete {
+			t.Errorf("%s: state %s, complete %v", ref, img.State, img.Complete)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/anchore/syft/syft/linux"
 	"github.com/anchore/syft/syft/pkg"
 	syftsbom "github.com/anchore/syft/syft/sbom"
+	"github.com/anchore/syft/syft/source"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
@@ -31,7 +32,17 @@ func (c *Cataloger) document(bill *syftsbom.SBOM) (sbom.Document, error) {
 		ToolVersion: bill.Descriptor.Version,
 		Packages:    count,
 		Distro:      distro(bill.Artifacts.LinuxDistribution),
+		OS:          operatingSystem(bill.Source),
 	}, nil
+}
+
+// operatingSystem is the one an image's document names; empty for documents of
+// anything else.
+func operatingSystem(s source.Description) string {
+	if m, ok := s.Metadata.(source.ImageMetadata); ok {
+		return m.OS
+	}
+	return ""
 }
 
 // trim takes the per-file section away, and the edges to files with it.

@@ -39,7 +39,7 @@ func (s *Store) SaveAnswer(ctx context.Context, job scan.Job, a scan.Answer) err
 		if err := saveJudgements(ctx, tx, build, a, ids); err != nil {
 			return err
 		}
-		if err := saveExploitability(ctx, tx, a.Vulnerabilities); err != nil {
+		if err := refreshVulnerabilities(ctx, tx, a.Vulnerabilities); err != nil {
 			return err
 		}
 		inventoryID, err := saveInventory(ctx, tx, a.Inventory, ids)

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -34,8 +35,8 @@ func (s *Store) MatchedVulnerabilities(ctx context.Context, build int64) ([]vuln
 }
 
 // SwitchBuild makes the candidate the active build, unless packages appeared
-// that it has not judged: then it returns kind Conflict. Of the given records
-// the exploitability, which moves daily, is written with the switch. Summaries
+// that it has not judged: then it returns kind Conflict. Texts and
+// exploitability of the given records are written with the switch. Summaries
 // and the repositories' findings follow, one by one.
 func (s *Store) SwitchBuild(ctx context.Context, build int64, records []vuln.Vulnerability) error {
 	const unjudged = `SELECT EXISTS (SELECT 1 FROM package WHERE judged_build < $1)`
@@ -62,33 +63,61 @@ func (s *Store) SwitchBuild(ctx context.Context, build int64, records []vuln.Vul
 		if err != nil {
 			return err
 		}
-		return saveExploitability(ctx, tx, records)
+		return refreshVulnerabilities(ctx, tx, records)
 	})
 }
 
-// saveExploitability writes EPSS and risk where they changed.
-func saveExploitability(ctx context.Context, tx pgx.Tx, records []vuln.Vulnerability) error {
+// refreshVulnerabilities brings what is kept once per record, texts, links and
+// exploitability, to what the active build says; equal rows stay unwritten.
+func refreshVulnerabilities(ctx context.Context, tx pgx.Tx, records []vuln.Vulnerability) error {
 	const update = `
-		UPDATE vulnerability v SET epss = n.epss, epss_percentile = n.percentile, epss_date = n.day, risk = n.risk
-		  FROM unnest(@name::text[], @namespace::text[], @epss::float8[], @percentile::float8[], @day::date[], @risk::float8[])
-		       AS n(name, namespace, epss, percentile, day, risk)
+		UPDATE vulnerability v SET description = n.description, data_source = n.source, urls = n.urls, cwes = n.cwes,
+		       epss = n.epss, epss_percentile = n.percentile, epss_date = n.day, risk = n.risk
+		  FROM jsonb_to_recordset($1) AS n(name text, namespace text, description text, source text, urls text[], cwes text[],
+		                                   epss float8, percentile float8, day date, risk float8)
 		 WHERE v.name = n.name AND v.namespace = n.namespace
-		   AND (v.epss, v.epss_percentile, v.epss_date, v.risk) IS DISTINCT FROM (n.epss, n.percentile, n.day, n.risk)`
-	var name, namespace []string
-	var epss, percentile []*float64
-	var day []*string
-	var risk []float64
-	for _, v := range records {
-		name, namespace, risk = append(name, v.ID), append(namespace, v.Namespace), append(risk, v.Risk)
-		if v.EPSS == nil {
-			epss, percentile, day = append(epss, nil), append(percentile, nil), append(day, nil)
-			continue
+		   AND (v.description, v.data_source, v.urls, v.cwes, v.epss, v.epss_percentile, v.epss_date, v.risk)
+		       IS DISTINCT FROM (n.description, n.source, n.urls, n.cwes, n.epss, n.percentile, n.day, n.risk)`
+	const batch = 2000
+	for part := range slices.Chunk(records, batch) {
+		rows := make([]freshRow, len(part))
+		for i, v := range part {
+			rows[i] = newFreshRow(v)
 		}
-		epss, percentile, day = append(epss, &v.EPSS.Score), append(percentile, &v.EPSS.Percentile), append(day, nonEmpty(v.EPSS.Date))
+		encoded, err := json.Marshal(rows)
+		if err != nil {
+			return errs.Wrap(errs.Internal, "postgres: encode records", err)
+		}
+		if _, err := tx.Exec(ctx, update, encoded); err != nil {
+			return err
+		}
 	}
-	_, err := tx.Exec(ctx, update, pgx.NamedArgs{"name": name, "namespace": namespace, "epss": epss,
-		"percentile": percentile, "day": day, "risk": risk})
-	return err
+	return nil
+}
+
+// freshRow is a vulnerability as refreshVulnerabilities hands it over.
+type freshRow struct {
+	Name        string   `json:"name"`
+	Namespace   string   `json:"namespace"`
+	Description string   `json:"description"`
+	Source      string   `json:"source"`
+	URLs        []string `json:"urls"`
+	CWEs        []string `json:"cwes"`
+	EPSS        *float64 `json:"epss"`
+	Percentile  *float64 `json:"percentile"`
+	Day         *string  `json:"day"`
+	Risk        float64  `json:"risk"`
+}
+
+func newFreshRow(v vuln.Vulnerability) freshRow {
+	row := freshRow{
+		Name: v.ID, Namespace: v.Namespace, Description: cleanText(v.Description), Source: cleanText(v.DataSource),
+		URLs: cleanAll(v.URLs), CWEs: cleanAll(v.CWEs), Risk: v.Risk,
+	}
+	if v.EPSS != nil {
+		row.EPSS, row.Percentile, row.Day = &v.EPSS.Score, &v.EPSS.Percentile, nonEmpty(v.EPSS.Date)
+	}
+	return row
 }
 
 // UnsettledInventories returns up to limit of them.

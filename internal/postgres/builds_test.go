@@ -34,7 +34,7 @@ func (j judge) Judge(_ context.Context, packages []inventory.Package) ([]invento
 func (j judge) Vulnerabilities(_ context.Context, refs []vuln.Ref) ([]vuln.Vulnerability, error) {
 	out := make([]vuln.Vulnerability, len(refs))
 	for i, r := range refs {
-		out[i] = vuln.Vulnerability{Ref: r, Severity: vuln.SeverityHigh, Risk: j.epss * 100, EPSS: &vuln.EPSS{Score: j.epss, Date: "2026-11-20"}}
+		out[i] = vuln.Vulnerability{Ref: r, Severity: vuln.SeverityHigh, Description: "as build two says", Risk: j.epss * 100, EPSS: &vuln.EPSS{Score: j.epss, Date: "2026-11-20"}}
 	}
 	return out, nil
 }
@@ -124,8 +124,8 @@ func TestANewBuildOpensClosesAndKeepsAndReadersSeeOneBuild(t *testing.T) {
 	if f.count("inventory_summary WHERE high = 3 AND no_data = '{ecosystem:npm}' AND build_id = $1", id) != 1 {
 		t.Error("the summary is not of the new build")
 	}
-	if f.count("vulnerability WHERE epss = 0.5 AND risk = 50") != 3 {
-		t.Error("EPSS was not written with the switch")
+	if f.count("vulnerability WHERE epss = 0.5 AND risk = 50 AND description = 'as build two says'") != 3 {
+		t.Error("EPSS and texts were not written with the switch")
 	}
 }
 

@@ -164,8 +164,8 @@ func queueVulnerability(batch *pgx.Batch, v vuln.Vulnerability) {
 		VALUES (@name, @namespace, @description, @source, @urls, @cwes, @epss, @percentile, @date::date, @risk)
 		ON CONFLICT (name, namespace) DO NOTHING`
 	args := pgx.NamedArgs{
-		"name": v.ID, "namespace": v.Namespace, "description": cleanText(v.Description), "source": v.DataSource,
-		"urls": append([]string{}, v.URLs...), "cwes": append([]string{}, v.CWEs...), "risk": v.Risk,
+		"name": v.ID, "namespace": v.Namespace, "description": cleanText(v.Description), "source": cleanText(v.DataSource),
+		"urls": cleanAll(v.URLs), "cwes": cleanAll(v.CWEs), "risk": v.Risk,
 		"epss": nil, "percentile": nil, "date": nil,
 	}
 	if v.EPSS != nil {

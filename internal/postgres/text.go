@@ -7,3 +7,12 @@ import "strings"
 func cleanText(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
+
+// cleanAll cleans every string; nil becomes empty.
+func cleanAll(all []string) []string {
+	out := make([]string, len(all))
+	for i, s := range all {
+		out[i] = cleanText(s)
+	}
+	return out
+}

@@ -49,6 +49,9 @@ type Document struct {
 	ToolVersion string
 	// Packages counts the packages in the document.
 	Packages int
+	// OS is the operating system the document names, as "linux" or "windows";
+	// empty when it names none.
+	OS string
 	// Distro is the distribution as os-release names it, "debian 12"; empty
 	// when there is none.
 	Distro string

@@ -118,8 +118,8 @@ func (r *Rejudger) judgeAll(ctx context.Context, session Session, build int64) (
 	}
 }
 
-// records describes every vulnerability that is matched, for what changes daily
-// without changing a match.
+// records describes every vulnerability that is matched, for what changes
+// without changing a match: exploitability daily, texts now and then.
 func (r *Rejudger) records(ctx context.Context, session Session, build int64) ([]vuln.Vulnerability, error) {
 	const batch = 1000
 	refs, err := r.Store.MatchedVulnerabilities(ctx, build)
@@ -132,9 +132,7 @@ func (r *Rejudger) records(ctx context.Context, session Session, build int64) ([
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range described {
-			out = append(out, vuln.Vulnerability{Ref: v.Ref, EPSS: v.EPSS, Risk: v.Risk})
-		}
+		out = append(out, described...)
 	}
 	return out, nil
 }

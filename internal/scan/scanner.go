@@ -276,7 +276,7 @@ func (r *run) image(ctx context.Context, m Manifest) error {
 	if err := r.Store.Reserve(ctx, r.job, m.Digest); err != nil {
 		return err
 	}
-	answer := Answer{Manifest: m.Digest, CatalogVersion: r.Cataloger.Version(), Partial: partial(m)}
+	answer := Answer{Manifest: m.Digest, CatalogVersion: r.Cataloger.Version(), Partial: partial(m.Platform.OS)}
 	if known.Catalogued {
 		answer.Inventory, err = r.Store.Inventory(ctx, m.Digest)
 	} else {
@@ -303,6 +303,9 @@ func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
 	}
 	r.result.Pulled += m.ContentSize
 	a.Document = &doc
+	if a.Partial == "" {
+		a.Partial = partial(doc.OS)
+	}
 	return r.phase("inventory", m.Platform.String(), func() (n int64, err error) {
 		a.Inventory, err = r.Matcher.Inventory(ctx, doc)
 		return int64(len(doc.JSON)), errs.Op("scan: inventory of "+string(m.Digest), err)
@@ -415,9 +418,10 @@ func (r *run) withinLimits(m Manifest) error {
 	return nil
 }
 
-// partial says why the catalogue of an image can never be whole.
-func partial(m Manifest) string {
-	if m.Platform.OS == "windows" {
+// partial says why the catalogue of an image for an operating system can never
+// be whole; empty when it can.
+func partial(os string) string {
+	if os == "windows" {
 		return "windows: what Windows itself installs is not seen"
 	}
 	return ""
