@@ -14,7 +14,7 @@ func (e *Engine) OpenCandidate(ctx context.Context, in vulndb.Installed) (scan.S
 	if err := ctx.Err(); err != nil {
 		return nil, errs.Op("match: open candidate", err)
 	}
-	db, err := openDatabase(in, e.matchers)
+	db, err := openDatabase(in)
 	if err != nil {
 		return nil, err
 	}

@@ -105,6 +105,3 @@ func (x matcherIndex) of(t syft.Type) []grypematch.Matcher {
 	}
 	return []grypematch.Matcher{x.fallback}
 }
-
-// has reports whether the type has a matcher of its own.
-func (x matcherIndex) has(t syft.Type) bool { return x.byType[t] != nil }

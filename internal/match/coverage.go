@@ -20,56 +20,90 @@ const unknownDistro = "distro:unknown"
 
 // coverage answers what a database has data for and remembers the answers.
 type coverage struct {
-	reader v6.Reader
-	// hasMatcher tells whether a package type has a matcher of its own.
-	hasMatcher func(syft.Type) bool
-	answers    sync.Map // "distro:debian:12" -> bool
+	reader  v6.Reader
+	answers sync.Map // "distro:debian:12" -> bool
 }
 
-// missing lists the distros and ecosystems of judged packages without any data,
-// in order. A package type without matchers of its own counts as covered when
-// the database has records to search by CPE.
+// missing lists, in order, what nothing can be said about: the distros and
+// ecosystems of judged packages without any data, and as "version:npm" the types
+// of packages that have no version to compare.
 func (c *coverage) missing(inv *inventory.Inventory) ([]string, error) {
-	missing := []string{}
-	seen := map[string]bool{}
+	missing := map[string]bool{}
 	for _, m := range inv.Members {
-		if m.Excluded != "" {
+		p := inv.Packages[m.Package]
+		name := className(p, m)
+		if name == "" || missing[name] {
 			continue
 		}
-		name, covered := c.question(inv.Packages[m.Package])
-		if seen[name] {
-			continue
-		}
-		seen[name] = true
-		ok, err := c.ask(name, covered)
+		ok, err := c.covers(name, p, m)
 		if err != nil {
 			return nil, err
 		}
 		if !ok {
-			missing = append(missing, name)
+			missing[name] = true
 		}
 	}
-	slices.Sort(missing)
-	return missing, nil
+	out := make([]string, 0, len(missing))
+	for name := range missing {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out, nil
 }
 
-// question names what a package needs data of, and how to find out.
-func (c *coverage) question(p inventory.Package) (name string, covered func() (bool, error)) {
+// className is what a member of an inventory needs data of, in the words of
+// Coverage; empty for one that its owner answers for.
+func className(p inventory.Package, m inventory.Member) string {
 	switch {
-	case ofDistribution(syft.Type(p.Type)) && p.Distro.String() == "":
-		return unknownDistro, func() (bool, error) { return false, nil }
-	case ofDistribution(syft.Type(p.Type)):
-		return "distro:" + p.Distro.String(), func() (bool, error) { return c.hasDistro(p.Distro) }
+	case m.Excluded == inventory.ExcludedNoVersion:
+		return "version:" + typeName(p.Type)
+	case m.Excluded != "":
+		return ""
+	case !ofDistribution(syft.Type(p.Type)):
+		return "ecosystem:" + typeName(p.Type)
+	case p.Distro.String() == "":
+		return unknownDistro
 	}
-	return "ecosystem:" + typeName(p.Type), func() (bool, error) { return c.hasEcosystem(p.Type, p.Language) }
+	return "distro:" + p.Distro.String()
 }
 
 func typeName(t string) string {
-	if t == "" {
-		return string(syft.UnknownPkg)
+	if t == "" || t == string(syft.UnknownPkg) {
+		return "unknown"
 	}
 	return t
 }
+
+// covers reports whether something can be said of a member of the class.
+func (c *coverage) covers(name string, p inventory.Package, m inventory.Member) (bool, error) {
+	switch {
+	case m.Excluded != "" || name == unknownDistro:
+		return false, nil
+	case ofDistribution(syft.Type(p.Type)):
+		return c.ask(name, func() (bool, error) { return c.hasDistro(p.Distro) })
+	}
+	ok, err := c.ask(name, func() (bool, error) { return c.hasEcosystem(p.Type) })
+	if ok || err != nil || !namedByCPE(syft.Type(p.Type)) || withoutCPE(p) {
+		return ok, err
+	}
+	return c.ask("cpe", c.hasCPEs)
+}
+
+// namedByCPE reports whether the CPEs of packages of the type are those that the
+// National Vulnerability Database uses. Grype searches by CPE whatever type has
+// no matcher of its own, but for most of them the CPE is a guess from the name:
+// that nothing is found under it says nothing.
+func namedByCPE(t syft.Type) bool {
+	switch t {
+	case syft.BinaryPkg, syft.LinuxKernelPkg, syft.WordpressPluginPkg:
+		return true
+	}
+	return false
+}
+
+// withoutCPE reports whether a package has no CPE to be searched by. One that
+// stands for its type alone, without a name, is taken to have one.
+func withoutCPE(p inventory.Package) bool { return p.Name != "" && len(p.CPEs) == 0 }
 
 func (c *coverage) ask(name string, covered func() (bool, error)) (bool, error) {
 	if known, ok := c.answers.Load(name); ok {
@@ -118,20 +152,11 @@ func (c *coverage) knowsRelease(spec v6.OSSpecifier) (bool, error) {
 
 // hasEcosystem asks for any record about a package of the type outside of
 // distributions.
-func (c *coverage) hasEcosystem(packageType, language string) (bool, error) {
-	ecosystem := packageType
-	if packageType == "" && language != "" {
-		ecosystem = language
-	}
-	if ecosystem != "" && ecosystem != string(syft.UnknownPkg) {
-		if ok, err := c.has(&v6.PackageSpecifier{Ecosystem: ecosystem}, v6.NoOSSpecified); ok || err != nil {
-			return ok, err
-		}
-	}
-	if c.hasMatcher(syft.Type(packageType)) {
+func (c *coverage) hasEcosystem(packageType string) (bool, error) {
+	if typeName(packageType) == "unknown" {
 		return false, nil
 	}
-	return c.hasCPEs()
+	return c.has(&v6.PackageSpecifier{Ecosystem: packageType}, v6.NoOSSpecified)
 }
 
 func (c *coverage) has(p *v6.PackageSpecifier, os *v6.OSSpecifier) (bool, error) {

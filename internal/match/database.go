@@ -18,12 +18,13 @@ type database struct {
 	reader    v6.Reader
 	provider  vulnerability.Provider
 	coverage  coverage
+	few       string // what to say of a database with few records
 
 	mu      sync.Mutex
 	holders int
 }
 
-func openDatabase(in vulndb.Installed, matchers matcherIndex) (*database, error) {
+func openDatabase(in vulndb.Installed) (*database, error) {
 	plain, err := v6.NewReader(v6.Config{DBDirPath: in.Dir})
 	if err != nil {
 		return nil, (&errs.Error{Kind: errs.Malformed, Op: "match: open vulnerability database", Err: err}).
@@ -34,6 +35,11 @@ func openDatabase(in vulndb.Installed, matchers matcherIndex) (*database, error)
 	// EPSS answers with an error, which means nothing here.
 	_, _ = plain.GetEpss("")
 	reader := &reader{Reader: plain}
+	few, err := fewOf(reader)
+	if err != nil {
+		_ = plain.Close()
+		return nil, err
+	}
 	return &database{
 		installed: in,
 		build: vuln.Build{
@@ -43,7 +49,8 @@ func openDatabase(in vulndb.Installed, matchers matcherIndex) (*database, error)
 		},
 		reader:   reader,
 		provider: v6.NewVulnerabilityProvider(reader),
-		coverage: coverage{reader: reader, hasMatcher: matchers.has},
+		coverage: coverage{reader: reader},
+		few:      few,
 		holders:  1,
 	}, nil
 }

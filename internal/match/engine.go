@@ -57,7 +57,7 @@ func (e *Engine) Use(ctx context.Context, in vulndb.Installed) error {
 	if err := ctx.Err(); err != nil {
 		return errs.Op("match: use database", err)
 	}
-	db, err := openDatabase(in, e.matchers)
+	db, err := openDatabase(in)
 	if err != nil {
 		return err
 	}

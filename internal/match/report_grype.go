@@ -166,9 +166,10 @@ func (s *Session) configuration(r Result) any {
 		Version       string   `json:"producerVersion"`
 		MatcherConfig string   `json:"matcherConfig"`
 		NoData        []string `json:"noData"`
+		Caveats       []string `json:"caveats"`
 		Partial       string   `json:"partial,omitempty"`
 		SampleDB      bool     `json:"sampleDatabase"`
-	}{"tidewaiter", r.Tool, s.db.build.Config, r.NoData, r.Partial, s.db.build.Sample}
+	}{"tidewaiter", r.Tool, s.db.build.Config, r.NoData, s.Caveats(r), r.Partial, s.db.build.Sample}
 }
 
 // status describes the database as the grype CLI does.

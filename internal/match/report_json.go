@@ -6,7 +6,6 @@ import (
 	"io"
 	"time"
 
-	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/report"
 )
 
@@ -15,6 +14,7 @@ type answer struct {
 	Reference string           `json:"reference"`
 	Image     report.Platform  `json:"image"`
 	Build     report.Build     `json:"build"`
+	Caveats   []string         `json:"caveats"`
 	Findings  []report.Finding `json:"findings"`
 }
 
@@ -35,6 +35,7 @@ func (s *Session) answer(r Result) answer {
 			Checksum: b.Checksum, SchemaVersion: b.SchemaVersion, Engine: b.Engine, EngineVersion: b.EngineVersion,
 			Built: b.Built, AgeSeconds: int64(r.Now.Sub(b.Built) / time.Second), Sample: b.Sample,
 		},
+		Caveats:  append([]string{}, s.Caveats(r)...),
 		Findings: findings,
 	}
 }
@@ -59,8 +60,8 @@ func (r Result) platform(findings []report.Finding) report.Platform {
 func (r Result) Assess(findings []report.Finding) report.Assessment {
 	classes := map[string]bool{}
 	for _, m := range r.Inventory.Members {
-		if m.Excluded == "" {
-			classes[className(r.Inventory.Packages[m.Package])] = true
+		if name := className(r.Inventory.Packages[m.Package], m); name != "" {
+			classes[name] = true
 		}
 	}
 	for _, name := range r.NoData {
@@ -70,10 +71,4 @@ func (r Result) Assess(findings []report.Finding) report.Assessment {
 	return report.Assess(report.StateDone, &report.Judgement{
 		Counts: Count(findings), NoData: r.NoData, Partial: r.Partial, Covered: len(classes) > 0 || empty,
 	})
-}
-
-// className is what a package needs data of, in the words of Coverage.
-func className(p inventory.Package) string {
-	name, _ := (&coverage{}).question(p)
-	return name
 }

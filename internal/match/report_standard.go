@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
-	"time"
 
 	"github.com/CycloneDX/cyclonedx-go"
 	"github.com/anchore/clio"
@@ -16,10 +14,6 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
-
-// staleAfter is the age from which the database is worth a word; grype refuses
-// to work then.
-const staleAfter = 5 * 24 * time.Hour
 
 // writeSARIF writes SARIF 2.1.0 (OASIS) as grype does. What the answer leaves
 // out goes with it as notifications of the run.
@@ -103,27 +97,4 @@ func (s *Session) presenter(ctx context.Context, r Result) (models.PresenterConf
 		Document: doc,
 		SBOM:     bill,
 	}, err
-}
-
-// Caveats are sentences about what the answer leaves out or stands on. A report
-// without findings must not be read without them.
-func (s *Session) Caveats(r Result) []string {
-	var out []string
-	b := s.Build()
-	if b.Sample {
-		out = append(out, "the vulnerability database is the sample of the source tree: it knows a handful of vulnerabilities and is no ground for decisions")
-	}
-	for _, name := range r.NoData {
-		out = append(out, fmt.Sprintf("the vulnerability database has no data for %s: nothing can be said of these packages", name))
-	}
-	if r.Partial != "" {
-		out = append(out, "the catalogue is not whole: "+r.Partial)
-	}
-	if !r.EndOfLife.IsZero() && r.EndOfLife.Before(r.Now) {
-		out = append(out, fmt.Sprintf("support for %s ended on %s: newer vulnerabilities may not be recorded for it", r.Inventory.Distro, r.EndOfLife.Format("2006-01-02")))
-	}
-	if age := r.Now.Sub(b.Built); age > staleAfter && !b.Sample {
-		out = append(out, fmt.Sprintf("the vulnerability database is %d days old", int(age.Hours()/24)))
-	}
-	return out
 }

@@ -179,7 +179,7 @@ func TestJSONReport(t *testing.T) {
 	if err := json.Unmarshal(written(t, s, JSON, r), &got); err != nil {
 		t.Fatal(err)
 	}
-	if got.Reference != r.Reference || got.Image.Answer != report.Findings || !got.Image.Complete || !got.Build.Sample || len(got.Findings) == 0 ||
+	if got.Reference != r.Reference || got.Image.Answer != report.Partial || got.Image.Complete || len(got.Caveats) != 3 || !got.Build.Sample || len(got.Findings) == 0 ||
 		got.Image.Packages != len(r.Inventory.Occurrences) || !got.Image.EndOfLifePassed {
 		t.Errorf("report %+v", got.Image)
 	}
@@ -202,6 +202,45 @@ func TestNoDataIsNeverClean(t *testing.T) {
 	_, r = judged(t, &bill{})
 	if a := r.Assess(r.Findings()); a.Answer != report.Clean {
 		t.Errorf("nothing in it: %+v", a)
+	}
+}
+
+// TestCaveatsAreInEveryReport looks for the sentences without which a report
+// would be taken for more than it is.
+func TestCaveatsAreInEveryReport(t *testing.T) {
+	s, r := judged(t, &bill{})
+	private := pin(t, databaseOf(t, entry{provider: "ours", id: "OURS-1", severity: "low", ecosystem: "npm", name: "left", below: "2.0.0"}))
+	for _, f := range []Format{Table, JSON, GrypeJSON, SARIF, CycloneDX} {
+		if text := string(written(t, s, f, r)); !strings.Contains(text, "no packages were found in it") || strings.Contains(text, "holds only") {
+			t.Errorf("%s does not say that there was nothing in it:\n%s", f, text)
+		}
+		if text := string(written(t, private, f, r)); !strings.Contains(text, "the vulnerability database holds only 1 record from ours") {
+			t.Errorf("%s does not say that the database is small:\n%s", f, text)
+		}
+	}
+	if text := string(written(t, pin(t, databaseOf(t)), Table, r)); !strings.Contains(text, "holds no records") {
+		t.Errorf("an empty database:\n%s", text)
+	}
+}
+
+func TestWithoutData(t *testing.T) {
+	const none = "nothing can be said"
+	for _, tt := range []struct {
+		name, class string
+		matches     []string
+		want        string
+	}{
+		{"no matches", "distro:centos:7", nil, none},
+		{"by CPE", "ecosystem:conan", []string{"cpe-match", "cpe-match"}, "only matches by CPE are possible for these packages; more is unknown"},
+		{"of a neighbouring release", "distro:alpine:3.2.0", []string{"cpe-match", "exact-direct-match"}, "what is near it"},
+		{"no version", "version:npm", nil, "no version to compare (version:npm)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := withoutData(tt.class, tt.matches)
+			if !strings.Contains(got, tt.want) || !strings.Contains(got, tt.class) || len(tt.matches) > 0 && strings.Contains(got, none) {
+				t.Errorf("%q lacks %q", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -239,7 +278,7 @@ func TestStandardFormats(t *testing.T) {
 func TestTable(t *testing.T) {
 	s, r := judged(t, mixed())
 	text := string(written(t, s, Table, r))
-	for _, want := range []string{"SEVERITY", "CVE-2021-44228", "log4j-core", "2.15.0", "findings: ", "note: the vulnerability database is the sample", "support for debian:12 ended on 2026-07-11"} {
+	for _, want := range []string{"SEVERITY", "CVE-2021-44228", "log4j-core", "2.15.0", "partial: ", "packages of type npm have no version", "note: the vulnerability database is the sample", "support for debian:12 ended on 2026-07-11"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table lacks %q:\n%s", want, text)
 		}

@@ -115,19 +115,14 @@ func TestCoverage(t *testing.T) {
 	alpine99.distro.VersionID = "3.2.0"
 	unknown.distro = nil
 	alma.distro.ID, alma.distro.VersionID = "almalinux", "9.4"
-	other := &bill{}
-	other.add(npm("left-pad", "1.0.0"), "/a")
-	p := npm("cpan-thing", "1.0.0")
-	p.Type, p.Language = "cpan", ""
-	other.add(p, "/b")
 	for _, tt := range []struct {
 		name   string
 		bill   *bill
 		noData []string
 		end    time.Time
 	}{
-		{"covered", mixed(), []string{}, at(2026, 7, 11)},
-		{"a point release of a major release", debianPoint, []string{}, at(2026, 7, 11)},
+		{"covered but for what has no version", mixed(), []string{"version:npm"}, at(2026, 7, 11)},
+		{"a point release of a major release", debianPoint, []string{"version:npm"}, at(2026, 7, 11)},
 		{"a minor release", onAlpine(), []string{}, at(2025, 5, 9)},
 		{"a release whose neighbours are known", alpine99, []string{"distro:alpine:3.2.0"}, time.Time{}},
 		{"a distro through its alias", onCentOS(), []string{"distro:centos:7"}, time.Time{}},

@@ -21,6 +21,7 @@ type entry struct {
 	ecosystem, name        string
 	below                  string // affected below, or unaffected
 	unaffected             bool
+	cpe                    *v6.Cpe // instead of a package
 }
 
 // database writes a database with the entries and opens an engine on it.
@@ -57,6 +58,14 @@ func (e entry) write(db v6.ReadWriter) error {
 			ID: e.id, Description: e.id + " in " + e.name + " of " + e.provider, Aliases: e.aliases,
 			Severities: []v6.Severity{{Scheme: v6.SeveritySchemeCHMLN, Value: e.severity}},
 		},
+	}
+	if e.cpe != nil {
+		if err := db.AddVulnerabilities(record); err != nil {
+			return err
+		}
+		return db.AddAffectedCPEs(&v6.AffectedCPEHandle{Vulnerability: record, CPE: e.cpe, BlobValue: &v6.PackageBlob{Ranges: []v6.Range{{
+			Version: v6.Version{Type: "semver", Constraint: "< " + e.below},
+		}}}})
 	}
 	format := map[string]string{"deb": "dpkg", "rpm": "rpm", "npm": "semver"}[e.ecosystem]
 	about := v6.AffectedPackageHandle{
