@@ -108,6 +108,9 @@ type Manifest struct {
 // Runnable returns the images to catalogue: the manifest itself, or those
 // children of an index that are images and not excluded.
 func (m Manifest) Runnable() []Manifest {
+	if m.Excluded != "" {
+		return nil
+	}
 	if m.Kind == image.KindImage || m.Kind == image.KindSBOM {
 		return []Manifest{m}
 	}

@@ -250,18 +250,24 @@ func (r *run) target() image.Reference {
 }
 
 // exclude marks the children of an index whose platform the configuration does
-// not ask for.
+// not ask for, and an image that was pushed without a tag, which mostly is such
+// a child ahead of its index. What somebody tags or asks for is always looked at.
 func (r *run) exclude(root Manifest) Manifest {
-	if len(r.Limits.Platforms) == 0 {
-		return root
+	if r.job.Cause == CausePush && r.job.Ref.Tag == "" {
+		root.Excluded = r.excluded(root)
 	}
 	for i, c := range root.Children {
-		wanted := slices.ContainsFunc(r.Limits.Platforms, c.Platform.Matches)
-		if c.Kind == image.KindImage && !wanted {
-			root.Children[i].Excluded = "platforms"
-		}
+		root.Children[i].Excluded = r.excluded(c)
 	}
 	return root
+}
+
+// excluded names the rule that leaves an image out; empty when it is wanted.
+func (r *run) excluded(m Manifest) string {
+	if m.Kind != image.KindImage || len(r.Limits.Platforms) == 0 || slices.ContainsFunc(r.Limits.Platforms, m.Platform.Matches) {
+		return ""
+	}
+	return "platforms"
 }
 
 // image catalogues and judges one image, skipping what is known already.
