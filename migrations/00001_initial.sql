@@ -225,7 +225,33 @@ CREATE TABLE package (
     created_at   timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX package_name ON package (name, type, version);
-CREATE INDEX package_purl ON package (purl text_pattern_ops);
+
+-- Under what a package is found by name: without regard to case, names of PyPI
+-- as it compares them (PEP 503). ASCII only, so that no locale has a say. The Go
+-- function report.PackageNameKeys makes the same of what is asked for.
+-- +goose StatementBegin
+CREATE FUNCTION package_key(_type text, _name text)
+RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN _type = 'python' THEN regexp_replace(lower(_name COLLATE "C"), '[-_.]+', '-', 'g')
+                ELSE lower(_name COLLATE "C") END
+$$;
+-- +goose StatementEnd
+
+-- Under what a package is found by purl: its type and name, as they are escaped
+-- there; NULL without a purl. The Go function report.PURL.Keys makes the same of
+-- what is asked for.
+-- +goose StatementBegin
+CREATE FUNCTION purl_key(_purl text)
+RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT k.type || '/' || CASE WHEN k.type = 'pypi' THEN regexp_replace(k.name, '[-_.]+', '-', 'g') ELSE k.name END
+      FROM (SELECT substring(p.base from '^pkg:/*([^/]+)/') AS type,
+                   substring(regexp_replace(p.base, '([^/])@[^@/]*$', '\1') from '[^/]+$') AS name
+              FROM (SELECT rtrim(split_part(split_part(lower(_purl COLLATE "C"), '#', 1), '?', 1), '/') AS base) p) k
+$$;
+-- +goose StatementEnd
+
+CREATE INDEX package_by_name ON package (package_key(type, name));
+CREATE INDEX package_by_purl ON package (purl_key(purl));
 CREATE INDEX package_judged ON package (judged_build);
 
 CREATE TABLE inventory_package (
@@ -332,7 +358,7 @@ CREATE TABLE inventory_summary (
     fixable      integer NOT NULL,
     known_exploited integer NOT NULL,
     ignored      integer NOT NULL,
-    no_data      text[] NOT NULL,               -- "distro:centos:7", "ecosystem:npm"
+    no_data      text[] NOT NULL,               -- "distro:centos:7", "ecosystem:npm", "version:npm"
     distro_eol   date                           -- end of life of the distro
 );
 
@@ -496,7 +522,8 @@ $$;
 -- +goose StatementEnd
 
 -- Whether a build that lacks the given data covers any package of an inventory
--- at all: OS packages by the distro, others by their ecosystem.
+-- at all: OS packages by the distro, others by their ecosystem. Packages without
+-- a version are covered by nothing.
 -- +goose StatementBegin
 CREATE FUNCTION inventory_covered(_inventory bigint, _no_data text[])
 RETURNS boolean LANGUAGE sql STABLE AS $$
@@ -505,7 +532,7 @@ RETURNS boolean LANGUAGE sql STABLE AS $$
          WHERE ip.inventory_id = _inventory AND ip.excluded = ''
            AND NOT CASE WHEN p.type IN ('alpm', 'apk', 'deb', 'portage', 'rpm')
                         THEN EXISTS (SELECT 1 FROM unnest(_no_data) n WHERE n LIKE 'distro:%')
-                        ELSE 'ecosystem:' || p.type = ANY (_no_data) END)
+                        ELSE 'ecosystem:' || CASE WHEN p.type IN ('', 'UnknownPackage') THEN 'unknown' ELSE p.type END = ANY (_no_data) END)
 $$;
 -- +goose StatementEnd
 

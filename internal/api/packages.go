@@ -17,6 +17,10 @@ func (h *handler) packages(w http.ResponseWriter, r *http.Request, who report.Pr
 	if (asked.Name == "") == (asked.PURL == "") {
 		q.fail("name", "name one of name and purl")
 	}
+	if asked.PURL != "" {
+		_, err := report.ParsePURL(asked.PURL)
+		q.keep("purl", err)
+	}
 	if err := q.done(); err != nil {
 		return err
 	}

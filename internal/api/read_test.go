@@ -35,6 +35,10 @@ func TestRoutesAnswer(t *testing.T) {
 		"/packages?purl=pkg:maven/org.apache.logging.log4j/log4j-core":          4,
 		"/packages?name=log4j-core&type=java-archive&version=" + "%3C" + "2.15": 4,
 		"/packages?name=log4j-core&version=" + "%3C" + "2.0":                    0,
+		"/packages?name=Log4J-Core":                                             4,
+		"/packages?purl=pkg:maven/log4j-core":                                   4,
+		"/vulnerabilities/ghsa-jfh8-c2jp-5v3q/images":                           4,
+		"/findings?package=LODASH&vulnerability=cve-2021-23337&ref=" + appRef:   1,
 		"/packages?name=nobody-has-it":                                          0,
 		"/packages?name=owned":                                                  3,
 		"/scans":                                                                9,
@@ -56,6 +60,15 @@ func TestRoutesAnswer(t *testing.T) {
 	}
 	if got := into[report.Vulnerability](t, b.get("/vulnerabilities/GHSA-jfh8-c2jp-5v3q")); got.Severity != vuln.SeverityCritical || len(got.Records) != 1 {
 		t.Errorf("vulnerability = %+v", got)
+	}
+}
+
+// Who could not be asked stands beside the list.
+func TestVulnerabilityImagesAreComplete(t *testing.T) {
+	b := newBench(t, postgrestest.Harbour(t))
+	got := into[report.VulnerabilityImages](t, b.get("/vulnerabilities/CVE-2021-44228/images"))
+	if got.Complete || got.UnjudgedImages != 3 || len(got.Items) != 4 {
+		t.Errorf("answer = %d images, complete %v, %d not judged; want 4, false, 3", len(got.Items), got.Complete, got.UnjudgedImages)
 	}
 }
 
@@ -218,6 +231,9 @@ func TestBadRequestsNameTheField(t *testing.T) {
 		{"/packages?name=log4j-core&version=newest", "version"},
 		{"/packages?name=nobody-has-it&version=newest", "version"},
 		{"/packages?name=%00", "name"},
+		{"/packages?purl=lodash", "purl"},
+		{"/packages?purl=pkg:npm", "purl"},
+		{"/packages?purl=pkg:npm/%2500", "purl"},
 		{"/scans?state=lost", "state"},
 		{"/scans/abc", "id"},
 		{"/scans/0", "id"},
@@ -231,7 +247,7 @@ func TestBadRequestsNameTheField(t *testing.T) {
 	for _, tt := range tests {
 		b.do("GET", tt.path, b.token, "", "").refused(t, errs.Invalid, tt.field)
 	}
-	for _, path := range []string{"/scans/4711", "/vulnerabilities/CVE-1999-0001", "/scans?repository=" + postgrestest.Host + "/nobody/knows"} {
+	for _, path := range []string{"/scans/4711", "/vulnerabilities/CVE-1999-0001", "/vulnerabilities/CVE-1999-0001/images", "/scans?repository=" + postgrestest.Host + "/nobody/knows"} {
 		b.do("GET", path, b.token, "", "").refused(t, errs.NotFound, "")
 	}
 }

@@ -88,7 +88,7 @@ func findingRows(ctx context.Context, at snapshot, inventories []int64, filter r
 			  JOIN vulnerability u ON u.id = v.vulnerability_id
 			  LEFT JOIN vulnerability_rating r ON r.vulnerability_id = u.id
 			       AND r.opened_build <= @build AND (r.closed_build IS NULL OR r.closed_build > @build)
-			 WHERE @package = '' OR p.name = @package
+			 WHERE @package = '' OR package_key(p.type, p.name) = CASE WHEN p.type = 'python' THEN @python_package ELSE @package END
 		), finding AS (
 			SELECT type, name, version, canonical, max(rank) AS rank, bool_or(exploited) AS exploited, max(epss) AS epss,
 			       max(risk) AS risk, bool_or(fix_state = 'fixed') AS fixable, bool_and(ignored <> '') AS ignored,
@@ -97,8 +97,8 @@ func findingRows(ctx context.Context, at snapshot, inventories []int64, filter r
 			                  ELSE CASE WHEN bool_or(exploited) THEN 0 ELSE 1 END END AS first
 			  FROM named
 			 GROUP BY type, name, version, canonical
-			HAVING @vulnerability = '' OR canonical = @vulnerability
-			    OR bool_or(match_id IN (SELECT m.id FROM package_match m WHERE m.ids @> ARRAY[@vulnerability]))
+			HAVING cardinality(@vulnerabilities::text[]) = 0 OR canonical = ANY (@vulnerabilities)
+			    OR bool_or(match_id IN (SELECT m.id FROM package_match m WHERE m.ids && @vulnerabilities::text[]))
 		), page AS (
 			SELECT f.*, -f.risk AS second FROM finding f
 			 WHERE (cardinality(@ranks::int[]) = 0 OR f.rank = ANY (@ranks)) AND f.rank >= @min_rank
@@ -127,8 +127,13 @@ func findingRows(ctx context.Context, at snapshot, inventories []int64, filter r
 	for _, severity := range filter.Severities {
 		ranks = append(ranks, severity.Rank())
 	}
+	python, other := report.PackageNameKeys(filter.Package)
+	vulnerabilities := []string{}
+	if filter.Vulnerability != "" {
+		vulnerabilities = report.VulnerabilityNames(filter.Vulnerability)
+	}
 	return rows[findingRow](ctx, at, query, pgx.NamedArgs{
-		"inventories": inventories, "build": at.buildID, "package": filter.Package, "vulnerability": filter.Vulnerability,
+		"inventories": inventories, "build": at.buildID, "package": other, "python_package": python, "vulnerabilities": vulnerabilities,
 		"ranks": ranks, "min_rank": filter.MinSeverity.Rank(), "fixable": filter.Fixable, "kev": filter.KEV,
 		"ignored": string(filter.Ignored), "sort": string(filter.Sort), "after": after, "first": key.First, "second": key.Second,
 		"after_type": key.Type, "after_name": key.Name, "after_version": key.Version, "after_vulnerability": key.Vulnerability,

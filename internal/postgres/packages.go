@@ -19,38 +19,70 @@ type storedPackageRow struct {
 	Purl     string
 }
 
-// Packages lists the distinct packages that a query names. A purl without a
-// version names all versions, one without qualifiers all architectures and
-// distros; it never names a package whose name merely begins alike.
+const packageColumns = `SELECT id, type, name, version, language, purl FROM package WHERE (@type = '' OR type = @type) AND `
+
+// Packages lists the distinct packages that a query names; report.PURL.Names
+// says which a purl does.
 func (s *Store) Packages(ctx context.Context, q report.PackageQuery) ([]report.StoredPackage, error) {
-	const columns = `SELECT id, type, name, version, language, purl FROM package WHERE (@type = '' OR type = @type) AND `
-	const byName = columns + `name = @name ORDER BY id LIMIT @limit`
-	// After a purl's name come "@" and "?", or "#": two ranges of the byte-wise
-	// index.
-	const byPURL = columns + `(purl = @purl OR (purl ~>=~ (@purl || '?') AND purl ~<~ (@purl || 'A'))
-	                                        OR (purl ~>=~ (@purl || '#') AND purl ~<~ (@purl || '$')))
-		 ORDER BY id LIMIT @limit`
-	query := byName
-	if q.PURL != "" {
-		query = byPURL
-	}
 	var out []report.StoredPackage
-	err := s.read(ctx, "find packages", func(at snapshot) error {
-		found, err := rows[storedPackageRow](ctx, at, query, pgx.NamedArgs{
-			"type": q.Type, "name": q.Name, "purl": q.PURL, "limit": report.MaxPackages + 1,
-		})
-		if len(found) > report.MaxPackages {
+	err := s.read(ctx, "find packages", func(at snapshot) (err error) {
+		if q.PURL != "" {
+			out, err = packagesByPURL(ctx, at, q)
+		} else {
+			out, err = packagesByName(ctx, at, q)
+		}
+		if err == nil && len(out) > report.MaxPackages {
 			return errs.New(errs.Invalid, "the query names more than %d distinct packages", report.MaxPackages).
 				WithHint("name a type or a purl")
-		}
-		for _, r := range found {
-			out = append(out, report.StoredPackage{ID: r.ID, Package: report.Package{
-				Type: r.Type, Name: r.Name, Version: r.Version, Language: r.Language, PURL: r.Purl,
-			}})
 		}
 		return err
 	})
 	return out, err
+}
+
+func packagesByName(ctx context.Context, at snapshot, q report.PackageQuery) ([]report.StoredPackage, error) {
+	const query = packageColumns + `
+		package_key(type, name) = ANY (ARRAY[@python, @other]) AND package_key(type, name) = CASE WHEN type = 'python' THEN @python ELSE @other END
+		ORDER BY id LIMIT @limit`
+	python, other := report.PackageNameKeys(q.Name)
+	found, err := rows[storedPackageRow](ctx, at, query, pgx.NamedArgs{"type": q.Type, "python": python, "other": other, "limit": report.MaxPackages + 1})
+	out := make([]report.StoredPackage, len(found))
+	for i, r := range found {
+		out[i] = r.report()
+	}
+	return out, err
+}
+
+// packagesByPURL reads all that have type and last part of the name in common,
+// which may be many ("v2" of a Go module), and keeps those that are named.
+func packagesByPURL(ctx context.Context, at snapshot, q report.PackageQuery) ([]report.StoredPackage, error) {
+	const query = packageColumns + `purl_key(purl) = ANY (@keys) ORDER BY id`
+	asked, err := report.ParsePURL(q.PURL)
+	if err != nil {
+		return nil, err
+	}
+	found, err := at.Query(ctx, query, pgx.NamedArgs{"type": q.Type, "keys": asked.Keys()})
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	var out []report.StoredPackage
+	for found.Next() && len(out) <= report.MaxPackages {
+		r, err := pgx.RowToStructByName[storedPackageRow](found)
+		if err != nil {
+			return nil, err
+		}
+		if stored, err := report.ParsePURL(r.Purl); err == nil && asked.Names(stored) {
+			out = append(out, r.report())
+		}
+	}
+	return out, found.Err()
+}
+
+func (r storedPackageRow) report() report.StoredPackage {
+	return report.StoredPackage{ID: r.ID, Package: report.Package{
+		Type: r.Type, Name: r.Name, Version: r.Version, Language: r.Language, PURL: r.Purl,
+	}}
 }
 
 // PackageImages lists the images behind live tags that hold any of the

@@ -31,6 +31,13 @@ func TestPackagesByNameAndPURL(t *testing.T) {
 		{Package: inventory.Package{Type: "npm", Name: "lodash-es", Version: "4.17.21", PURL: "pkg:npm/lodash-es@4.17.21"}},
 		{Package: inventory.Package{Type: "npm", Name: "no_version", PURL: "pkg:npm/no_version"}},
 		{Package: inventory.Package{Type: "gem", Name: "lodash", Version: "1", PURL: "pkg:gem/lodash@1"}},
+		{Package: inventory.Package{Type: "npm", Name: "@types/node", Version: "20", PURL: "pkg:npm/%40types/node@20"}},
+		{Package: inventory.Package{Type: "dotnet", Name: "Newtonsoft.Json", Version: "13.0.1", PURL: "pkg:nuget/Newtonsoft.Json@13.0.1"}},
+		{Package: inventory.Package{Type: "python", Name: "zope.interface", Version: "5", PURL: "pkg:pypi/zope.interface@5"}},
+		{Package: inventory.Package{Type: "deb", Name: "libstdc++6", Version: "12.2.0", PURL: "pkg:deb/debian/libstdc%2B%2B6@12.2.0?arch=amd64"}},
+		{Package: inventory.Package{Type: "deb", Name: "zlib1g", Version: "1:1.2.13", PURL: "pkg:deb/debian/zlib1g@1%3A1.2.13?arch=amd64"}},
+		{Package: inventory.Package{Type: "go-module", Name: "github.com/hashicorp/golang-lru/v2", Version: "v2.0.1", PURL: "pkg:golang/github.com/hashicorp/golang-lru/v2@v2.0.1"}},
+		{Package: inventory.Package{Type: "go-module", Name: "github.com/other/lib/v2", Version: "v2.0.1", PURL: "pkg:golang/github.com/other/lib/v2@v2.0.1"}},
 		{Package: postgrestest.DebPackage("openssl", "3.0.11-1", "amd64")},
 		{Package: postgrestest.DebPackage("openssl", "3.0.11-1", "arm64")},
 	}})
@@ -47,6 +54,19 @@ func TestPackagesByNameAndPURL(t *testing.T) {
 		{"a purl is no prefix of a version", report.PackageQuery{PURL: "pkg:npm/lodash@4.17.2"}, nil},
 		{"purl without qualifiers", report.PackageQuery{PURL: "pkg:deb/debian/openssl@3.0.11-1"}, []string{"deb openssl 3.0.11-1", "deb openssl 3.0.11-1"}},
 		{"purl with qualifiers", report.PackageQuery{PURL: "pkg:deb/debian/openssl@3.0.11-1?arch=arm64&distro=debian-12"}, []string{"deb openssl 3.0.11-1"}},
+		{"a name in another case", report.PackageQuery{Name: "LoDash", Type: "npm"}, []string{"npm lodash 4.17.20", "npm lodash 4.17.21"}},
+		{"a stored name in another case", report.PackageQuery{Name: "newtonsoft.json"}, []string{"dotnet Newtonsoft.Json 13.0.1"}},
+		{"a python name as PyPI has it", report.PackageQuery{Name: "Zope-Interface"}, []string{"python zope.interface 5"}},
+		{"only of python", report.PackageQuery{Name: "no-version"}, nil},
+		{"a purl of PyPI", report.PackageQuery{PURL: "pkg:PyPI/Zope_Interface@5"}, []string{"python zope.interface 5"}},
+		{"a purl without namespace", report.PackageQuery{PURL: "pkg:deb/libstdc++6"}, []string{"deb libstdc++6 12.2.0"}},
+		{"a purl with escapes", report.PackageQuery{PURL: "pkg:deb/Debian/libstdc%2B%2B6"}, []string{"deb libstdc++6 12.2.0"}},
+		{"another namespace", report.PackageQuery{PURL: "pkg:deb/ubuntu/libstdc++6"}, nil},
+		{"a scope is another package", report.PackageQuery{PURL: "pkg:npm/node"}, nil},
+		{"a scope", report.PackageQuery{PURL: "pkg:npm/@Types/node"}, []string{"npm @types/node 20"}},
+		{"a qualifier alone", report.PackageQuery{PURL: "pkg:deb/debian/openssl?arch=arm64"}, []string{"deb openssl 3.0.11-1"}},
+		{"a Go module with its major version", report.PackageQuery{PURL: "pkg:golang/github.com/hashicorp/golang-lru/v2"}, []string{"go-module github.com/hashicorp/golang-lru/v2 v2.0.1"}},
+		{"an epoch", report.PackageQuery{PURL: "pkg:deb/debian/zlib1g@1:1.2.13"}, []string{"deb zlib1g 1:1.2.13"}},
 		{"purl without a version", report.PackageQuery{PURL: "pkg:npm/no_version"}, []string{"npm no_version "}},
 	}
 	for _, tt := range tests {
@@ -155,6 +175,52 @@ func TestVulnerabilityImages(t *testing.T) {
 	}
 }
 
+// An empty list of images is worth what it was asked of: those that could not be
+// asked are counted.
+func TestVulnerabilityImagesTellWhoWasNotAsked(t *testing.T) {
+	w := postgrestest.Harbour(t)
+	w.Push("team/windows", "1", postgrestest.Image{Name: "windows", Partial: "windows"})
+	w.Push("team/slow", "1", postgrestest.Image{Name: "slow", Pending: true})
+	for _, tt := range []struct {
+		name     string
+		access   report.Access
+		id       string
+		unjudged int
+	}{
+		// Of teams: one failed, one partial, one pending. Of all: two without data.
+		{"all", all, "CVE-2021-44228", 5},
+		{"one team's", team, "CVE-2021-44228", 3},
+		{"where all was asked", report.Access{Prefixes: []string{postgrestest.Host + "/team/app"}}, "CVE-2021-44228", 0},
+		{"in another case", all, "cve-2021-44228", 5},
+		{"of GitHub, in another case", all, "ghsa-JFH8-c2jp-5v3q", 5},
+	} {
+		got, err := w.Store.VulnerabilityImages(t.Context(), tt.access, tt.id, report.Page{})
+		if err != nil || len(got.Items) == 0 {
+			t.Fatalf("%s: %v, %v", tt.name, hitNames(got.Items), err)
+		}
+		if got.UnjudgedImages != tt.unjudged || got.Complete != (tt.unjudged == 0) {
+			t.Errorf("%s: %d images were not asked, complete %v; want %d", tt.name, got.UnjudgedImages, got.Complete, tt.unjudged)
+		}
+	}
+}
+
+func TestVulnerabilityImagesOfNone(t *testing.T) {
+	w := postgrestest.Harbour(t)
+	if _, err := w.Pool.Exec(t.Context(), `INSERT INTO vulnerability (name, namespace) VALUES ('CVE-2000-0001', 'nvd:cpe')`); err != nil {
+		t.Fatal(err)
+	}
+	for id, access := range map[string]report.Access{"CVE-2021-44229": all, "CVE-2021-4422": team, "CVE-2000-0001": team} {
+		_, err := w.Store.VulnerabilityImages(t.Context(), access, id, report.Page{})
+		if !errs.Is(err, errs.NotFound) {
+			t.Errorf("%s: %v, want not found", id, err)
+		}
+	}
+	got, err := w.Store.VulnerabilityImages(t.Context(), all, "cve-2000-0001", report.Page{})
+	if err != nil || len(got.Items) != 0 || got.Complete || got.UnjudgedImages != 3 {
+		t.Errorf("one that nobody has any more: %+v, %v; want an empty list that is not complete", got, err)
+	}
+}
+
 // An image in which every match is ignored is no hit, and walking past many of
 // them loses none of the others.
 func TestVulnerabilityImagesLeaveOutIgnored(t *testing.T) {
@@ -191,6 +257,11 @@ func TestVulnerability(t *testing.T) {
 	want.URLs, want.CWEs = []string{}, []string{}
 	if diff := cmp.Diff(want, got.Records[1]); diff != "" {
 		t.Errorf("record (-want +got):\n%s", diff)
+	}
+	for _, spelt := range []string{"cve-2021-44228", "Cve-2021-44228"} {
+		if again, err := w.Store.Vulnerability(t.Context(), all, spelt); err != nil || again.ID != "CVE-2021-44228" || len(again.Records) != 2 {
+			t.Errorf("%s: %+v, %v", spelt, again, err)
+		}
 	}
 	limited, err := w.Store.Vulnerability(t.Context(), team, "CVE-2021-44228")
 	if err != nil || limited.Repositories != 1 {

@@ -23,11 +23,22 @@ type namedMatch struct {
 	IDs             []string
 }
 
-func matchesNamed(ctx context.Context, at snapshot, name string) ([]namedMatch, error) {
+func matchesNamed(ctx context.Context, at snapshot, names []string) ([]namedMatch, error) {
 	const query = `
 		SELECT id, package_id, vulnerability_id, canonical, ids FROM package_match
-		 WHERE ids @> ARRAY[@name] AND opened_build <= @build AND (closed_build IS NULL OR closed_build > @build)`
-	return rows[namedMatch](ctx, at, query, pgx.NamedArgs{"name": name, "build": at.buildID})
+		 WHERE ids && @names::text[] AND opened_build <= @build AND (closed_build IS NULL OR closed_build > @build)`
+	return rows[namedMatch](ctx, at, query, pgx.NamedArgs{"names": names, "build": at.buildID})
+}
+
+// spelling returns which of the names is used, the first when none is.
+func spelling(names []string, matches []namedMatch, records []vuln.Vulnerability) string {
+	for _, name := range names {
+		if slices.ContainsFunc(matches, func(m namedMatch) bool { return slices.Contains(m.IDs, name) }) ||
+			slices.ContainsFunc(records, func(r vuln.Vulnerability) bool { return r.ID == name }) {
+			return name
+		}
+	}
+	return names[0]
 }
 
 // holding searches for images in which one of the matches counts.
@@ -73,19 +84,57 @@ func holding(matches []namedMatch) holders {
 }
 
 // VulnerabilityImages lists the images behind live tags in which a
-// vulnerability counts, under any of its names.
-func (s *Store) VulnerabilityImages(ctx context.Context, access report.Access, id string, p report.Page) (report.Judged[report.ImageHit], error) {
-	var out report.Judged[report.ImageHit]
-	err := s.read(ctx, "find images of vulnerability", func(at snapshot) error {
+// vulnerability counts, under any of its names. A limited reader is told of a
+// vulnerability as Vulnerability tells it.
+func (s *Store) VulnerabilityImages(ctx context.Context, access report.Access, id string, p report.Page) (report.VulnerabilityImages, error) {
+	const known = `SELECT EXISTS (SELECT 1 FROM vulnerability WHERE name = ANY ($1))`
+	var out report.VulnerabilityImages
+	names := report.VulnerabilityNames(id)
+	err := s.read(ctx, "find images of vulnerability", func(at snapshot) (err error) {
 		out.Build = at.build
-		matches, err := matchesNamed(ctx, at, id)
+		if out.UnjudgedImages, err = unjudgedImages(ctx, at, access); err != nil {
+			return err
+		}
+		out.Complete = out.UnjudgedImages == 0
+		matches, err := matchesNamed(ctx, at, names)
 		if err != nil {
 			return err
 		}
-		out.List, err = hits(ctx, at, access, holding(matches), "vulnerability/"+id, p)
+		if err := mayKnow(ctx, at, access, matches); err != nil {
+			return err
+		}
+		heardOf := len(matches) > 0
+		if !heardOf {
+			if err := at.QueryRow(ctx, known, names).Scan(&heardOf); err != nil {
+				return err
+			}
+		}
+		if !heardOf {
+			return unknownVulnerability(id)
+		}
+		out.List, err = hits(ctx, at, access, holding(matches), "vulnerability/"+spelling(names, matches, nil), p)
 		return err
 	})
 	return out, err
+}
+
+// unjudgedImages counts the images behind live tags, as far as the reader sees,
+// of which the build cannot say whether they have a vulnerability: they are not
+// catalogued, not wholly, or hold packages it has no data for.
+func unjudgedImages(ctx context.Context, at snapshot, access report.Access) (n int, err error) {
+	const query = `
+		WITH unjudged AS MATERIALIZED (
+			SELECT m.id FROM manifest m LEFT JOIN inventory_summary s ON s.inventory_id = m.inventory_id
+			 WHERE m.kind IN ('image', 'sbom') AND (s.inventory_id IS NULL OR s.no_data <> '{}' OR m.partial <> '')
+		)
+		SELECT count(DISTINCT (l.repository_id, l.manifest_id))
+		  FROM unjudged u
+		  JOIN live_image l ON l.manifest_id = u.id
+		  JOIN repository r ON r.id = l.repository_id
+		  JOIN registry g ON g.id = r.registry_id
+		 WHERE ` + visible
+	err = at.QueryRow(ctx, query, pgx.NamedArgs{"prefixes": prefixes(access)}).Scan(&n)
+	return n, err
 }
 
 // Vulnerability tells what is known under a name: the records that match a
@@ -96,23 +145,25 @@ func (s *Store) Vulnerability(ctx context.Context, access report.Access, id stri
 		  JOIN repository r ON r.id = f.repository_id
 		  JOIN registry g ON g.id = r.registry_id
 		 WHERE f.vulnerability = ANY (@names) AND f.closed_at IS NULL AND ` + visible
-	out := report.Vulnerability{ID: id, Aliases: []string{}, Severity: vuln.SeverityUnknown, Records: []vuln.Vulnerability{}}
+	names := report.VulnerabilityNames(id)
+	out := report.Vulnerability{Aliases: []string{}, Severity: vuln.SeverityUnknown, Records: []vuln.Vulnerability{}}
 	err := s.read(ctx, "read vulnerability", func(at snapshot) error {
 		out.Build = at.build
-		matches, err := matchesNamed(ctx, at, id)
+		matches, err := matchesNamed(ctx, at, names)
 		if err != nil {
 			return err
 		}
 		if err := mayKnow(ctx, at, access, matches); err != nil {
 			return err
 		}
-		records, err := readRecords(ctx, at, id, matches)
+		records, err := readRecords(ctx, at, names, matches)
 		if err != nil {
 			return err
 		}
 		if len(records) == 0 {
 			return unknownVulnerability(id)
 		}
+		out.ID = spelling(names, matches, records)
 		describeVulnerability(&out, records, matches)
 		return at.QueryRow(ctx, repositories, pgx.NamedArgs{"names": canonicals(matches), "prefixes": prefixes(access)}).Scan(&out.Repositories)
 	})
@@ -120,7 +171,7 @@ func (s *Store) Vulnerability(ctx context.Context, access report.Access, id stri
 }
 
 func unknownVulnerability(id string) error {
-	return errs.New(errs.NotFound, "no stored package matches a vulnerability %.100q", id).
+	return errs.New(errs.NotFound, "no stored package matches a vulnerability %.100q: it is unknown to what has been scanned", id).
 		WithHint("only vulnerabilities of scanned images are kept; check the spelling, or that the images were scanned")
 }
 
@@ -167,16 +218,16 @@ type recordRow struct {
 	Aliases        []byte
 }
 
-// readRecords reads the records of a name: those called so, and those whose
-// matches go by it.
-func readRecords(ctx context.Context, at snapshot, id string, matches []namedMatch) ([]vuln.Vulnerability, error) {
+// readRecords reads the records of the names: those called so, and those whose
+// matches go by one.
+func readRecords(ctx context.Context, at snapshot, names []string, matches []namedMatch) ([]vuln.Vulnerability, error) {
 	const query = `
 		SELECT u.name, u.namespace, u.description, u.data_source, u.urls, u.cwes, u.epss, u.epss_percentile,
 		       u.epss_date::timestamptz AS epss_date, u.risk, r.severity, r.cvss, r.kev, r.aliases
 		  FROM vulnerability u
 		  JOIN vulnerability_rating r ON r.vulnerability_id = u.id
 		       AND r.opened_build <= @build AND (r.closed_build IS NULL OR r.closed_build > @build)
-		 WHERE u.name = @name OR u.id = ANY (@ids)
+		 WHERE u.name = ANY (@names) OR u.id = ANY (@ids)
 		 ORDER BY u.name, u.namespace
 		 LIMIT 1000`
 	ids := make([]int64, len(matches))
@@ -184,7 +235,7 @@ func readRecords(ctx context.Context, at snapshot, id string, matches []namedMat
 		ids[i] = m.VulnerabilityID
 	}
 	slices.Sort(ids)
-	found, err := rows[recordRow](ctx, at, query, pgx.NamedArgs{"name": id, "ids": slices.Compact(ids), "build": at.buildID})
+	found, err := rows[recordRow](ctx, at, query, pgx.NamedArgs{"names": names, "ids": slices.Compact(ids), "build": at.buildID})
 	if err != nil {
 		return nil, err
 	}

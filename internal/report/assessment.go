@@ -46,8 +46,9 @@ type Assessment struct {
 	Answer Answer `json:"answer"`
 	// Complete is true when the counts leave nothing out.
 	Complete bool `json:"complete"`
-	// NoData lists what the build has no data for, as "distro:centos:7" or
-	// "ecosystem:npm".
+	// NoData lists what nothing can be said about, as "distro:centos:7" or
+	// "ecosystem:npm" when the build has no data for it, or "version:npm" when
+	// packages of the type have no version.
 	NoData []string `json:"no_data"`
 	// Counts is nil when nothing was judged.
 	Counts *Counts `json:"counts"`

@@ -10,8 +10,8 @@ import (
 // MaxPackages bounds how many distinct packages one query may name.
 const MaxPackages = 20_000
 
-// PackageQuery names packages: by name, or by purl with or without a version.
-// One of the two is required.
+// PackageQuery names packages: by name, without regard to case, or by purl (see
+// PURL.Names). One of the two is required.
 type PackageQuery struct {
 	Name string
 	PURL string
@@ -45,9 +45,20 @@ type HitPackage struct {
 	Excluded string `json:"excluded,omitempty"`
 }
 
+// VulnerabilityImages is a page of the images that have a vulnerability.
+type VulnerabilityImages struct {
+	Judged[ImageHit]
+	// Complete is true when every image behind a live tag was asked.
+	Complete bool `json:"complete"`
+	// UnjudgedImages counts the images behind live tags, as far as the reader
+	// sees, that may have it although they are not listed: their answer is
+	// pending, failed or partial, or there is no data for some of their packages.
+	UnjudgedImages int `json:"unjudged_images"`
+}
+
 // Vulnerability is what is known under a name.
 type Vulnerability struct {
-	ID             string        `json:"id"`      // as it was asked for
+	ID             string        `json:"id"`      // in the spelling of the records
 	Aliases        []string      `json:"aliases"` // other names of the records
 	Severity       vuln.Severity `json:"severity"`
 	KnownExploited bool          `json:"known_exploited"`

@@ -31,7 +31,9 @@ type Reader interface {
 	// several images without a platform.
 	SBOM(ctx context.Context, access Access, target Target, platform image.Platform) (SBOM, error)
 	Vulnerability(ctx context.Context, access Access, id string) (Vulnerability, error)
-	VulnerabilityImages(ctx context.Context, access Access, id string, page Page) (Judged[ImageHit], error)
+	// VulnerabilityImages returns NotFound for a vulnerability that Vulnerability
+	// does not know; for one that only older builds match, an empty list.
+	VulnerabilityImages(ctx context.Context, access Access, id string, page Page) (VulnerabilityImages, error)
 	// Packages lists the distinct packages a query names, at most MaxPackages.
 	Packages(ctx context.Context, query PackageQuery) ([]StoredPackage, error)
 	// PackageImages lists the images that hold any of the packages.
