@@ -120,38 +120,49 @@ func newFreshRow(v vuln.Vulnerability) freshRow {
 	return row
 }
 
-// UnsettledInventories returns up to limit of them.
+// UnsettledInventories returns up to limit of them. Of the packages they hold
+// the types, once for those that are judged and once for those left out because
+// they have no version: coverage asks for no more.
 func (s *Store) UnsettledInventories(ctx context.Context, limit int) ([]scan.Unsettled, error) {
 	const query = `
 		SELECT i.id, i.distro_input, ARRAY(
 		           SELECT DISTINCT p.type FROM inventory_package ip JOIN package p ON p.id = ip.package_id
-		            WHERE ip.inventory_id = i.id AND ip.excluded = '' ORDER BY p.type)
+		            WHERE ip.inventory_id = i.id AND ip.excluded = '' ORDER BY p.type),
+		       ARRAY(
+		           SELECT DISTINCT p.type FROM inventory_package ip JOIN package p ON p.id = ip.package_id
+		            WHERE ip.inventory_id = i.id AND ip.excluded = $2 ORDER BY p.type)
 		  FROM inventory_summary s JOIN inventory i ON i.id = s.inventory_id
 		 WHERE s.build_id <> (SELECT id FROM vuln_build WHERE state = 'active')
 		 ORDER BY i.id LIMIT $1`
-	rows, err := s.pool.Query(ctx, query, limit)
+	rows, err := s.pool.Query(ctx, query, limit, inventory.ExcludedNoVersion)
 	if err != nil {
 		return nil, wrap("list unsettled inventories", err)
 	}
 	var out []scan.Unsettled
 	var id int64
 	var distro []byte
-	var types []string
-	_, err = pgx.ForEachRow(rows, []any{&id, &distro, &types}, func() error {
+	var judged, versionless []string
+	_, err = pgx.ForEachRow(rows, []any{&id, &distro, &judged, &versionless}, func() error {
 		u := scan.Unsettled{ID: id}
 		if len(distro) > 0 {
 			if err := json.Unmarshal(distro, &u.Inventory.Distro); err != nil {
 				return errs.Wrap(errs.Malformed, "postgres: decode distro", err)
 			}
 		}
-		for n, t := range types {
-			u.Inventory.Packages = append(u.Inventory.Packages, inventory.Package{Type: t, Distro: u.Inventory.Distro})
-			u.Inventory.Members = append(u.Inventory.Members, inventory.Member{Package: n})
-		}
+		addTypes(&u.Inventory, judged, "")
+		addTypes(&u.Inventory, versionless, inventory.ExcludedNoVersion)
 		out = append(out, u)
 		return nil
 	})
 	return out, wrap("list unsettled inventories", err)
+}
+
+// addTypes adds a package without a name for each type.
+func addTypes(inv *inventory.Inventory, types []string, excluded string) {
+	for _, t := range types {
+		inv.Members = append(inv.Members, inventory.Member{Package: len(inv.Packages), Excluded: excluded})
+		inv.Packages = append(inv.Packages, inventory.Package{Type: t, Distro: inv.Distro})
+	}
 }
 
 // SettleInventory counts an inventory's findings under the active build. It

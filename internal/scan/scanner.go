@@ -53,8 +53,9 @@ type Session interface {
 	// Vulnerabilities describes records, one for each ref the build knows.
 	Vulnerabilities(ctx context.Context, refs []vuln.Ref) ([]vuln.Vulnerability, error)
 	// Coverage says for which of the inventory's distro and package types the
-	// build has no data, as "distro:centos:7" or "ecosystem:npm", and when
-	// support for the distro ends; the zero time when nobody says.
+	// build has no data, as "distro:centos:7" or "ecosystem:npm", of which types
+	// there are packages without a version, as "version:npm", and when support for
+	// the distro ends; the zero time when nobody says.
 	Coverage(ctx context.Context, inv *inventory.Inventory) (noData []string, endOfLife time.Time, err error)
 	Close() error
 }
