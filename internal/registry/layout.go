@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"sort"
@@ -9,7 +8,6 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
@@ -20,7 +18,7 @@ import (
 // image-layout.md). Nothing is checked against digests here; the cataloguer
 // does that.
 func openLayout(path string, platform image.Platform) (v1.Image, image.Reference, error) {
-	dir, name := splitLayout(path)
+	dir, name := splitPath(path, os.FileInfo.IsDir)
 	if err := checkPath(dir); err != nil {
 		return nil, image.Reference{}, err
 	}
@@ -45,18 +43,18 @@ func openLayout(path string, platform image.Platform) (v1.Image, image.Reference
 	return img, ref, nil
 }
 
-// splitLayout separates the directory from the name behind it. Both may hold
-// colons; the directory is the longest part that exists.
-func splitLayout(path string) (dir, name string) {
-	for dir = path; ; {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() {
-			return dir, strings.TrimPrefix(strings.TrimPrefix(path, dir), ":")
+// splitPath separates a path from the name behind it. Both may hold colons; the
+// path is the longest part that exists and is of the right kind.
+func splitPath(source string, right func(os.FileInfo) bool) (path, name string) {
+	for path = source; ; {
+		if info, err := os.Stat(path); err == nil && right(info) {
+			return path, strings.TrimPrefix(strings.TrimPrefix(source, path), ":")
 		}
-		i := strings.LastIndexAny(dir, ":@")
+		i := strings.LastIndexAny(path, ":@")
 		if i <= 0 {
-			return path, ""
+			return source, ""
 		}
-		dir = dir[:i]
+		path = path[:i]
 	}
 }
 
@@ -105,7 +103,11 @@ func pick(index v1.ImageIndex, name string) (v1.Descriptor, error) {
 // imageBehind opens an entry: an image itself, or an index of its own.
 func imageBehind(index v1.ImageIndex, entry v1.Descriptor, platform image.Platform) (v1.Image, error) {
 	if !entry.MediaType.IsIndex() {
-		return openEntry(index, entry.Digest)
+		img, err := openEntry(index, entry.Digest)
+		if err != nil {
+			return nil, err
+		}
+		return img, only(img, platform)
 	}
 	nested, err := index.ImageIndex(entry.Digest)
 	if err != nil {
@@ -144,29 +146,4 @@ func fromDescriptor(d v1.Descriptor) descriptor {
 		out.Platform = &platform{OS: p.OS, Architecture: p.Architecture, Variant: p.Variant, OSVersion: p.OSVersion}
 	}
 	return out
-}
-
-// openArchive opens the one image of a file that docker save wrote.
-func openArchive(path string) (v1.Image, image.Reference, error) {
-	if err := checkPath(path); err != nil {
-		return nil, image.Reference{}, err
-	}
-	manifest, err := tarball.LoadManifest(func() (io.ReadCloser, error) { return os.Open(path) })
-	if err != nil {
-		return nil, image.Reference{}, errs.New(errs.Invalid, "%s is not a docker archive: %s", path, clean(err))
-	}
-	if len(manifest) != 1 {
-		return nil, image.Reference{}, errs.New(errs.Invalid, "%s holds %d images", path, len(manifest)).WithHint("save one image to a file")
-	}
-	img, err := tarball.ImageFromPath(path, nil)
-	if err != nil {
-		return nil, image.Reference{}, errs.New(errs.Malformed, "%s: %s", path, clean(err))
-	}
-	ref := image.Reference{Registry: dockerArchive, Repository: filepath.Base(path)}
-	if tags := manifest[0].RepoTags; len(tags) > 0 {
-		if named, err := image.ParseReference(tags[0]); err == nil {
-			ref.Tag = named.Tag
-		}
-	}
-	return img, ref, nil
 }

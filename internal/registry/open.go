@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"os"
@@ -22,10 +23,14 @@ const (
 )
 
 // Open finds one image for a scan without a server. source is "oci-dir:PATH" or
-// "oci-dir:PATH:REF" for an OCI layout, "docker-archive:PATH" for a file that
-// docker save wrote, or else a registry reference. Where there are images for
-// several platforms, platform chooses; empty means this machine's architecture
-// under Linux. Layers are read under ctx.
+// "oci-dir:PATH:REF" for an OCI layout, "docker-archive:PATH" or
+// "docker-archive:PATH:REF" for a file that docker save wrote, or else a registry
+// reference. Where there are images for several platforms, platform chooses;
+// empty means this machine's architecture under Linux. An only image of another
+// platform than the one asked for is of kind NotFound. Layers are read under ctx.
+//
+// What looks like a path, or like a source of other tools, is of kind Invalid;
+// it is never taken for the name of an image on Docker Hub.
 //
 // A registry is reached with the matching entry of settings; without one, with
 // the credential that Docker or Podman has for it, and over plain HTTP only on
@@ -34,19 +39,22 @@ const (
 // The reference returned names what was opened: by digest, but an archive's
 // image by its tag. That of a file has the kind of source for a registry.
 func Open(ctx context.Context, source string, platform image.Platform, settings ...Settings) (v1.Image, image.Reference, error) {
-	kind, path, _ := strings.Cut(source, ":")
-	var img v1.Image
-	var ref image.Reference
-	var err error
-	switch kind {
-	case ociDir:
-		img, ref, err = openLayout(path, platform)
-	case dockerArchive:
-		img, ref, err = openArchive(path)
-	default:
-		img, ref, err = openRemote(ctx, source, platform, settings)
-	}
+	img, ref, err := open(ctx, source, platform, settings)
 	return img, ref, errs.Op("registry: open "+source, err)
+}
+
+func open(ctx context.Context, source string, platform image.Platform, settings []Settings) (v1.Image, image.Reference, error) {
+	kind, path, _ := strings.Cut(source, ":")
+	switch {
+	case !isSource(source):
+		return nil, image.Reference{}, errs.New(errs.Invalid, "%.300q is not an image", source).
+			WithHint("write host/name:tag, oci-dir:PATH[:REF] or docker-archive:PATH[:REF]")
+	case kind == ociDir:
+		return openLayout(path, platform)
+	case kind == dockerArchive:
+		return openArchive(path, platform)
+	}
+	return openRemote(ctx, source, platform, settings)
 }
 
 func openRemote(ctx context.Context, source string, platform image.Platform, settings []Settings) (v1.Image, image.Reference, error) {
@@ -114,13 +122,43 @@ func choose(m scan.Manifest, platform image.Platform) (scan.Manifest, error) {
 	}
 	var have []string
 	for _, i := range images {
-		if i.Platform.Matches(wanted) {
+		if suits(i.Platform, wanted) {
 			return i, nil
 		}
-		have = append(have, i.Platform.String())
+		have = append(have, cmp.Or(i.Platform.String(), "an unknown platform"))
 	}
 	sort.Strings(have)
-	return scan.Manifest{}, errs.New(errs.NotFound, "there is no image for %s", wanted).WithHint("choose a platform of %s", strings.Join(have, ", "))
+	return scan.Manifest{}, noneFor(wanted, have...)
+}
+
+// suits reports whether an image of a platform is one that is wanted. The only
+// variant of arm64 is often left out.
+func suits(p, wanted image.Platform) bool {
+	if p.Architecture == "arm64" && p.Variant == "" {
+		p.Variant = "v8"
+	}
+	return p.Matches(wanted)
+}
+
+func noneFor(wanted image.Platform, have ...string) error {
+	return errs.New(errs.NotFound, "there is no image for %s", wanted).WithHint("choose a platform of %s", strings.Join(have, ", "))
+}
+
+// only checks that the only image of a source is for the platform that is
+// wanted, if one is.
+func only(img v1.Image, wanted image.Platform) error {
+	if wanted == (image.Platform{}) {
+		return nil
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return errs.New(errs.Malformed, "%s", clean(err))
+	}
+	p := image.Platform{OS: config.OS, Architecture: config.Architecture, Variant: config.Variant}
+	if !suits(p, wanted) {
+		return noneFor(wanted, cmp.Or(p.String(), "an unknown platform"))
+	}
+	return nil
 }
 
 // checkPath turns an operating system's refusal into words.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -68,6 +69,9 @@ func TestOpenLayout(t *testing.T) {
 		{"by digest", "oci-dir:" + dir + "@" + string(digestOf(t, s390x)), image.Platform{}, image.Reference{Registry: "oci-dir", Repository: "with:colon", Tag: "two", Digest: digestOf(t, s390x)}, ""},
 		{"by platform", "oci-dir:" + dir + ":many", image.Platform{OS: "linux", Architecture: "s390x"}, image.Reference{Registry: "oci-dir", Repository: "with:colon", Tag: "many", Digest: digestOf(t, s390x)}, ""},
 		{"the only one", "oci-dir:" + single, image.Platform{}, image.Reference{Registry: "oci-dir", Repository: "single", Digest: digestOf(t, amd64)}, ""},
+		{"the only one, of the platform", "oci-dir:" + single, image.Platform{OS: "linux", Architecture: "amd64"}, image.Reference{Registry: "oci-dir", Repository: "single", Digest: digestOf(t, amd64)}, ""},
+		{"the only one, of another platform", "oci-dir:" + single, image.Platform{OS: "linux", Architecture: "arm64"}, image.Reference{}, errs.NotFound},
+		{"a named one of another platform", "oci-dir:" + dir + ":one", image.Platform{OS: "linux", Architecture: "s390x"}, image.Reference{}, errs.NotFound},
 		{"platform that is not there", "oci-dir:" + dir + ":many", image.Platform{OS: "windows"}, image.Reference{}, errs.NotFound},
 		{"name that is not there", "oci-dir:" + dir + ":three", image.Platform{}, image.Reference{}, errs.NotFound},
 		{"no name among several", "oci-dir:" + dir, image.Platform{}, image.Reference{}, errs.Invalid},
@@ -114,9 +118,68 @@ func TestOpenArchive(t *testing.T) {
 	if config, err := got.ConfigName(); err != nil || config != want {
 		t.Errorf("config is %s, %v", config, err)
 	}
-	for source, kind := range map[string]errs.Kind{two: errs.Invalid, text: errs.Invalid, filepath.Join(dir, "none"): errs.NotFound} {
-		if _, _, err := registry.Open(t.Context(), "docker-archive:"+source, image.Platform{}); errs.KindOf(err) != kind {
-			t.Errorf("%s: %v of kind %s", filepath.Base(source), err, errs.KindOf(err))
+	gzipped := filepath.Join(dir, "web.tar.gz")
+	must(t, os.WriteFile(gzipped, []byte("\x1f\x8b\x08\x00"), 0o600))
+	nothing := filepath.Join(dir, "nothing")
+	must(t, os.WriteFile(nothing, nil, 0o600))
+	tests := []struct {
+		name, source string
+		platform     image.Platform
+		kind         errs.Kind
+		hint         string
+	}{
+		{"one of several", two + ":registry.example.com/shop/web:1.0", image.Platform{}, "", ""},
+		{"the only one by name", path + ":registry.example.com/shop/web:1.0", image.Platform{}, "", ""},
+		{"the only one by tag", path + ":1.0", image.Platform{}, "", ""},
+		{"the only one of its platform", path, image.Platform{OS: "linux", Architecture: "amd64"}, "", ""},
+		{"none of several", two, image.Platform{}, errs.Invalid, "registry.example.com/shop/other:1.0, registry.example.com/shop/web:1.0"},
+		{"a tag of two", two + ":1.0", image.Platform{}, errs.Invalid, "registry.example.com/shop/web:1.0"},
+		{"another name", path + ":app:2", image.Platform{}, errs.NotFound, "registry.example.com/shop/web:1.0"},
+		{"another platform", path, image.Platform{OS: "linux", Architecture: "arm64"}, errs.NotFound, "linux/amd64"},
+		{"text", text, image.Platform{}, errs.Invalid, ""},
+		{"an empty file", nothing, image.Platform{}, errs.Invalid, ""},
+		{"gzip", gzipped, image.Platform{}, errs.Invalid, "gunzip"},
+		{"nothing there", filepath.Join(dir, "none"), image.Platform{}, errs.NotFound, ""},
+		{"a directory", dir, image.Platform{}, errs.Invalid, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, _, err := registry.Open(t.Context(), "docker-archive:"+tt.source, tt.platform)
+			if errs.KindOf(err) != tt.kind || !strings.Contains(errs.Hint(err), tt.hint) {
+				t.Fatalf("%v of kind %s, hint %q", err, errs.KindOf(err), errs.Hint(err))
+			}
+			if err != nil {
+				return
+			}
+			if config, err := got.ConfigName(); err != nil || config != want {
+				t.Errorf("config is %s, %v", config, err)
+			}
+		})
+	}
+}
+
+// TestOpenAsksNobodyAboutPaths gives what is no image in words that a registry's
+// client would read as one of Docker Hub. The context has ended, so that asking
+// would be another error.
+func TestOpenAsksNobodyAboutPaths(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, source := range []string{
+		"", "oci-dir:", "docker-archive:", "oci-dir", "oci-archive:x.tar", "sbom:x.json", "dir:/tmp", "dir:.", "./x", "../x", "/tmp/x.tar", "~/x.tar", ".",
+		"x.tar", "build/x.tar", "x.tar.gz", "bom.json", "oci:x", "OCI:x", "pkg:npm/lodash@1.0.0", "docker:alpine:3", "registry:host.example/x:1",
+		"https://registry.example.com/x:1", `C:\x.tar`, "podman:alpine",
+	} {
+		_, _, err := registry.Open(ended, source, image.Platform{})
+		if !errs.Is(err, errs.Invalid) || !strings.Contains(errs.Hint(err), "docker-archive:PATH[:REF]") {
+			t.Errorf("%q: %v of kind %s, hint %q", source, err, errs.KindOf(err), errs.Hint(err))
+		}
+	}
+	for _, source := range []string{
+		"alpine", "alpine:3.18", "registry:2", "docker:dind", "team/app", "registry.example.com/x", "registry.example.com:5000/x:1", "oci:5000/x",
+		"localhost:5000/x@" + string(image.DigestOf(nil)), "alpine@" + string(image.DigestOf(nil)), "registry.example.com/x.tar:1",
+	} {
+		if _, _, err := registry.Open(ended, source, image.Platform{}); err == nil || errs.Is(err, errs.Invalid) {
+			t.Errorf("%q was not asked for: %v", source, err)
 		}
 	}
 }
@@ -138,6 +201,13 @@ func TestOpenRemote(t *testing.T) {
 	want := image.Reference{Registry: host, Repository: "shop/web", Tag: "1.0", Digest: digestOf(t, s390x)}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+
+	pushed := host + "/shop/single:1.0"
+	push(t, pushed, amd64)
+	_, _, err = registry.Open(t.Context(), pushed, image.Platform{OS: "linux", Architecture: "arm64"})
+	if !errs.Is(err, errs.NotFound) || !strings.Contains(errs.Hint(err), "linux/amd64") {
+		t.Errorf("an only image of another platform: %v, hint %q", err, errs.Hint(err))
 	}
 
 	_, got, err = registry.Open(t.Context(), "alias.example.com/shop/web:1.0", image.Platform{Architecture: "amd64"}, local(host))
