@@ -166,6 +166,7 @@ CREATE INDEX scan_running ON scan (lease_until) WHERE state = 'running';
 CREATE INDEX scan_repository ON scan (repository_id, id DESC);
 CREATE INDEX scan_target ON scan (repository_id, tag, id DESC);
 CREATE INDEX scan_failed ON scan (id DESC) WHERE state IN ('failed', 'canceled');
+CREATE INDEX scan_failed_target ON scan (repository_id, tag, id) WHERE state = 'failed';
 CREATE INDEX scan_manifest ON scan (manifest_id);
 
 CREATE TABLE delivery (

@@ -10,6 +10,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
 	"github.com/tidewaiter/tidewaiter/internal/postgres/postgrestest"
 	"github.com/tidewaiter/tidewaiter/internal/report"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
 
 var team = report.Access{Prefixes: []string{postgrestest.Host + "/team/"}}
@@ -89,13 +90,48 @@ func TestRepositories(t *testing.T) {
 	}
 	app := list(all, report.RepositoryFilter{Prefix: h + "/team/app"}, 100)[0]
 	wantApp := report.Repository{
-		Registry: "main", Repository: h + "/team/app", Tags: 2, LastPushAt: app.LastPushAt,
+		Registry: "main", Repository: h + "/team/app", Tags: 2, LastPushAt: app.LastPushAt, LastScan: app.LastScan,
 		Images: report.Images{Total: 2, Done: 2, Complete: 2},
 		Assessment: report.Assessment{Answer: report.Findings, Complete: true, NoData: []string{},
 			Counts: &report.Counts{Total: 4, Critical: 1, High: 2, Negligible: 1, Fixable: 3, KnownExploited: 1}},
 	}
 	if diff := cmp.Diff(wantApp, app); diff != "" {
 		t.Errorf("repository (-want +got):\n%s", diff)
+	}
+}
+
+// Where all that was pushed failed, nothing was ever tagged for us: the row says
+// that something happened, and what.
+func TestRepositoriesTellWhatFailed(t *testing.T) {
+	w := postgrestest.New(t)
+	fail := func(tag string, failure error) {
+		digest := postgrestest.Digest(tag)
+		w.Deliver("main", postgres.Delivery{DedupeKey: tag + fmt.Sprint(failure), Action: "push", Repository: "team/app", Tag: tag, Digest: digest})
+		if err := w.Store.FinishScan(t.Context(), *w.Claim(), scan.Result{}, failure); err != nil {
+			t.Fatal(err)
+		}
+	}
+	row := func() report.Repository {
+		found, err := w.Store.Repositories(t.Context(), all, report.RepositoryFilter{}, report.Page{})
+		if err != nil || len(found.Items) != 1 {
+			t.Fatalf("repositories = %+v, %v", found.Items, err)
+		}
+		return found.Items[0]
+	}
+	denied := errs.New(errs.Forbidden, "registry: resolve: forbidden")
+	fail("1", denied)
+	fail("2", denied)
+	got := row()
+	if got.Scans.Failed != 2 || got.LastScan == nil || got.LastScan.State != report.RunFailed || got.LastScan.Reason != "forbidden" || got.Answer != report.None {
+		t.Errorf("scans %+v, last %+v, answer %s; want two that failed, forbidden", got.Scans, got.LastScan, got.Answer)
+	}
+	w.Push("team/app", "2", postgrestest.Image{Name: "2"})
+	if got := row(); got.Scans.Failed != 1 || got.LastScan.State != report.RunDone {
+		t.Errorf("after one succeeded: scans %+v, last %+v; want one that failed", got.Scans, got.LastScan)
+	}
+	w.Deliver("main", postgres.Delivery{DedupeKey: "again", Action: "push", Repository: "team/app", Tag: "1", Digest: postgrestest.Digest("1")})
+	if got := row(); got.Scans.Failed != 0 || got.Scans.Queued != 1 || got.LastScan.State != report.RunQueued {
+		t.Errorf("tried again: scans %+v, last %+v; want one queued", got.Scans, got.LastScan)
 	}
 }
 

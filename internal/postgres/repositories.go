@@ -29,6 +29,10 @@ func (s *Store) Repositories(ctx context.Context, access report.Access, filter r
 		       (SELECT count(*) FROM tag t WHERE t.repository_id = page.id) AS tags,
 		       (SELECT count(*) FROM scan s WHERE s.repository_id = page.id AND s.state = 'queued') AS queued,
 		       (SELECT count(*) FROM scan s WHERE s.repository_id = page.id AND s.state = 'running') AS running,
+		       (SELECT count(*) FROM scan s WHERE s.repository_id = page.id AND s.state = 'failed' AND NOT EXISTS (
+		            SELECT 1 FROM scan newer WHERE newer.repository_id = s.repository_id AND newer.tag = s.tag AND newer.id > s.id
+		               AND (s.tag <> '' OR newer.digest = s.digest))) AS failed,
+		       last.id AS last_id, last.state AS last_state, last.reason AS last_reason, last.detail AS last_detail, last.created_at AS last_at,
 		       f.total, f.critical, f.high, f.medium, f.low, f.negligible, f.unknown, f.fixable, f.known_exploited, NULL::int AS ignored
 		  FROM page CROSS JOIN LATERAL (
 			SELECT count(*) AS total, count(*) FILTER (WHERE severity_rank = 5) AS critical,
@@ -37,6 +41,9 @@ func (s *Store) Repositories(ctx context.Context, access report.Access, filter r
 			       count(*) FILTER (WHERE severity_rank = 0) AS unknown, count(*) FILTER (WHERE rf.fixable) AS fixable,
 			       count(*) FILTER (WHERE rf.known_exploited) AS known_exploited
 			  FROM repository_finding rf WHERE rf.repository_id = page.id AND rf.closed_at IS NULL) f
+		  LEFT JOIN LATERAL (
+			SELECT s.id, s.state, s.reason, s.detail, s.created_at FROM scan s WHERE s.repository_id = page.id
+			 ORDER BY s.id DESC LIMIT 1) last ON true
 		 ORDER BY page.host, page.name, page.id`
 	var out report.Judged[report.Repository]
 	args := pgx.NamedArgs{"registry": filter.Registry, "prefix": filter.Prefix, "prefixes": prefixes(access), "limit": p.Size() + 1}
@@ -75,6 +82,12 @@ type repositoryListRow struct {
 	Tags       int
 	Queued     int
 	Running    int
+	Failed     int
+	LastID     *int64 // of the newest scan; nil when there is none, and so the next
+	LastState  *string
+	LastReason *string
+	LastDetail *string
+	LastAt     *time.Time
 	Total      int
 	countsRow
 }
@@ -82,9 +95,13 @@ type repositoryListRow struct {
 func (r repositoryListRow) report(at snapshot, images imagesRow) report.Repository {
 	out := report.Repository{
 		Registry: r.Registry, Repository: r.Host + "/" + r.Name, LastPushAt: utc(r.LastPushAt), Tags: r.Tags,
-		Scans:  report.ScanCounts{Queued: r.Queued, Running: r.Running},
+		Scans:  report.ScanCounts{Queued: r.Queued, Running: r.Running, Failed: r.Failed},
 		Images: images.images(),
 		Stale:  r.Compared != "" && !strings.HasPrefix(r.Compared, fmt.Sprintf("%d/", at.buildID)),
+	}
+	if r.LastID != nil {
+		last := scanStateRow{*r.LastID, *r.LastState, *r.LastReason, *r.LastDetail, *r.LastAt}.report()
+		out.LastScan = &last
 	}
 	var counts *report.Counts
 	if r.Compared != "" && images.Done > 0 {

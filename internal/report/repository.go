@@ -24,6 +24,9 @@ type Repository struct {
 	Tags       int        `json:"tags"`
 	Images     Images     `json:"images"`
 	Scans      ScanCounts `json:"scans"`
+	// LastScan is the newest scan of anything in the repository; nil when there
+	// was none.
+	LastScan *ScanState `json:"last_scan"`
 	Assessment
 	// Stale is true while the counts are still those of the build before; they
 	// follow within minutes of a switch.
@@ -39,10 +42,14 @@ type Images struct {
 	Complete int `json:"complete"`
 }
 
-// ScanCounts counts the scans of a repository that are not finished.
+// ScanCounts counts the scans of a repository that somebody has to know of.
 type ScanCounts struct {
 	Queued  int `json:"queued"`
 	Running int `json:"running"`
+	// Failed counts the tags, and digests without a tag, whose newest scan
+	// failed. One that never succeeded is in no other count: nobody knows its
+	// image.
+	Failed int `json:"failed"`
 }
 
 // Summarise gives the repository the assessment its images amount to. counts is
