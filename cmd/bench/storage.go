@@ -14,7 +14,7 @@ import (
 )
 
 // tables are those that grow with images, in the order of the table.
-var tables = []string{"sbom", "package", "inventory_package", "package_match", "vulnerability", "vulnerability_rating", "repository_finding", "finding_event"}
+var tables = []string{"sbom", "package", "inventory_package", "package_match", "package_ignore", "vulnerability", "vulnerability_rating", "repository_finding", "finding_event"}
 
 // storage is the rows of each table and the bytes of all.
 type storage struct {
