@@ -1,9 +1,10 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -56,16 +57,19 @@ func (q *query) done() error {
 	}
 	for name := range q.values {
 		if !q.asked[name] {
-			known := make([]string, 0, len(q.asked))
-			for k := range q.asked {
-				known = append(known, k)
-			}
-			sort.Strings(known)
 			return errs.New(errs.Invalid, "there is no parameter %.100q here", name).WithField(shortField(name)).
-				WithHint("the parameters are %s", strings.Join(known, ", "))
+				WithHint("%s", q.takes())
 		}
 	}
 	return nil
+}
+
+// takes says which parameters there are.
+func (q *query) takes() string {
+	if len(q.asked) == 0 {
+		return "it takes none"
+	}
+	return "the parameters are " + strings.Join(slices.Sorted(maps.Keys(q.asked)), ", ")
 }
 
 func shortField(name string) string {

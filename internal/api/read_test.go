@@ -252,6 +252,16 @@ func TestBadRequestsNameTheField(t *testing.T) {
 	}
 }
 
+func TestARouteWithoutParametersSaysSo(t *testing.T) {
+	b := newBench(t, postgrestest.New(t))
+	if p := b.get("/registries", "limit", "1").refused(t, errs.Invalid, "limit"); p.Hint != "it takes none" {
+		t.Errorf("hint = %q", p.Hint)
+	}
+	if p := b.get("/repositories", "page", "1").refused(t, errs.Invalid, "page"); p.Hint != "the parameters are cursor, limit, prefix, registry" {
+		t.Errorf("hint = %q", p.Hint)
+	}
+}
+
 // Strings of images are told as they are, escaped by JSON and nothing else.
 func TestHostileStringsArriveWhole(t *testing.T) {
 	w := postgrestest.New(t)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
@@ -79,9 +80,10 @@ func (h *handler) upload(w http.ResponseWriter, r *http.Request, who report.Prin
 }
 
 // uploadName reads repository and tag of an upload; without a host, for there is
-// only one place.
+// only one place. The name as answers show it, with that place before it, is
+// taken for the same.
 func uploadName(q *query) (repository, tag string) {
-	repository, tag = q.text("repository"), q.text("tag")
+	repository, tag = strings.TrimPrefix(q.text("repository"), report.UploadRegistry+"/"), q.text("tag")
 	if tag == "" {
 		tag = "latest"
 	}
@@ -97,8 +99,9 @@ func uploadName(q *query) (repository, tag string) {
 	return repository, tag
 }
 
-// readDocument reads a body that has to be a JSON object. What kind of SBOM it
-// is, is found out when it is judged.
+// readDocument reads a body that has to be a JSON object with the mark of a
+// format that is read. Whether it keeps to the format is found out when it is
+// judged.
 func readDocument(body io.Reader, encoding string) ([]byte, error) {
 	if encoding != "" && encoding != "identity" {
 		return nil, errs.New(errs.Invalid, "the body's encoding %.40q is not read here", encoding).WithField("body").
@@ -110,7 +113,33 @@ func readDocument(body io.Reader, encoding string) ([]byte, error) {
 	}
 	if first := bytes.TrimLeft(document, " \t\r\n"); len(first) == 0 || first[0] != '{' || !json.Valid(document) {
 		return nil, errs.New(errs.Invalid, "the body is not a JSON object").WithField("body").
-			WithHint("send an SBOM as syft JSON, CycloneDX JSON or SPDX JSON")
+			WithHint(sendSBOM)
+	}
+	var marks sbomMarks
+	if err := json.Unmarshal(document, &marks); err != nil {
+		return nil, errs.Wrap(errs.Invalid, "body", err)
+	}
+	if !marks.Artifacts && !marks.BOMFormat && !marks.SPDXVersion {
+		return nil, errs.New(errs.Invalid, "the body is no SBOM: it has none of the keys artifacts (syft), bomFormat (CycloneDX) and spdxVersion (SPDX)").
+			WithField("body").WithHint(sendSBOM)
 	}
 	return document, nil
+}
+
+const sendSBOM = "send an SBOM as syft JSON, CycloneDX JSON or SPDX JSON"
+
+// sbomMarks are the keys that tell the formats of SBOMs apart.
+type sbomMarks struct {
+	Artifacts   present `json:"artifacts"`
+	BOMFormat   present `json:"bomFormat"`
+	SPDXVersion present `json:"spdxVersion"`
+}
+
+// present is whether a key is there, whatever it holds.
+type present bool
+
+// UnmarshalJSON is called for a key that is there.
+func (p *present) UnmarshalJSON([]byte) error {
+	*p = true
+	return nil
 }

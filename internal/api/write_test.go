@@ -80,9 +80,13 @@ func TestUpload(t *testing.T) {
 	if got := into[report.Image](t, b.get("/image", "ref", up.Image)); got.Answer != report.Pending {
 		t.Errorf("answer = %s, want pending", got.Answer)
 	}
-	latest := into[api.Upload](t, b.do("POST", "/sboms?repository=app", b.token, "application/json", `{}`))
+	latest := into[api.Upload](t, b.do("POST", "/sboms?repository=app", b.token, "application/json", `{"artifacts": []}`))
 	if latest.Image != "sboms/app:latest" {
 		t.Errorf("without a tag: %s", latest.Image)
+	}
+	shown := into[api.Upload](t, b.do("POST", "/sboms?repository=sboms/b/x", b.token, "application/json", `{"spdxVersion": "SPDX-2.3"}`))
+	if shown.Image != "sboms/b/x:latest" || shown.Scan.Repository != "sboms/b/x" {
+		t.Errorf("by the name that answers show: %s, %s", shown.Image, shown.Scan.Repository)
 	}
 }
 
@@ -101,6 +105,9 @@ func TestUploadRefuses(t *testing.T) {
 		{"no body", "?repository=team/app", ``, errs.Invalid, "body"},
 		{"no JSON", "?repository=team/app", `<bom/>`, errs.Invalid, "body"},
 		{"no object", "?repository=team/app", `[1]`, errs.Invalid, "body"},
+		{"no SBOM", "?repository=team/app", `{}`, errs.Invalid, "body"},
+		{"the marks deeper down", "?repository=team/app", `{"sbom":{"bomFormat":"CycloneDX"}}`, errs.Invalid, "body"},
+		{"only the place of uploads", "?repository=sboms/", `{"artifacts":[]}`, errs.Invalid, "repository"},
 		{"cut off", "?repository=team/app", `{"a":`, errs.Invalid, "body"},
 		{"too large", "?repository=team/app", `{"a":"` + strings.Repeat("x", 1000) + `"}`, errs.TooLarge, "body"},
 	}

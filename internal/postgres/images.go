@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -98,8 +99,9 @@ func keepPlatform(ctx context.Context, at snapshot, root rootRow, platform image
 		}
 	}
 	if len(kept.images) == 0 {
+		slices.Sort(known)
 		return kept, errs.New(errs.NotFound, "there is no image for %s", platform).
-			WithField("platform").WithHint("there are %.300q", known)
+			WithField("platform").WithHint("there are %s", listed(slices.Compact(known)))
 	}
 	one := map[int64]rootRow{0: kept}
 	err := countUnions(ctx, at, one)

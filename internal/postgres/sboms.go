@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,10 +57,9 @@ func (s *Store) SBOM(ctx context.Context, access report.Access, target report.Ta
 // oneImage returns the only image of what was found.
 func oneImage(found foundImage) (platformRow, error) {
 	var images []platformRow
-	var names []string
 	for _, p := range found.root.images {
 		if p.Counted() {
-			images, names = append(images, p), append(names, p.Platform.Platform)
+			images = append(images, p)
 		}
 	}
 	switch len(images) {
@@ -68,5 +69,33 @@ func oneImage(found foundImage) (platformRow, error) {
 		return images[0], nil
 	}
 	return platformRow{}, errs.New(errs.Invalid, "%.400q has several images", found.Reference).
-		WithField("platform").WithHint("name one of %.300q as platform, or ask for a digest", names)
+		WithField("platform").WithHint("%s", choices(images))
+}
+
+// maxChoices bounds how many images a hint lists.
+const maxChoices = 20
+
+// choices says how to name one of several images: by platform, or by digest
+// where a platform does not tell them apart.
+func choices(images []platformRow) string {
+	seen := map[string]bool{}
+	var platforms, digests []string
+	alike := false
+	for _, p := range images {
+		name := p.Platform.Platform
+		alike = alike || seen[name] || name == ""
+		seen[name] = true
+		platforms, digests = append(platforms, name), append(digests, strings.TrimSpace(string(p.Digest)+" "+name))
+	}
+	if alike {
+		return "some are for the same platform: ask for one by its digest, as HOST/NAME@DIGEST: " + listed(digests)
+	}
+	return "name one as platform: " + listed(platforms)
+}
+
+func listed(names []string) string {
+	if more := len(names) - maxChoices; more > 0 {
+		return strings.Join(names[:maxChoices], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(names, ", ")
 }

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -309,6 +310,32 @@ func TestSBOM(t *testing.T) {
 	for _, tt := range tests {
 		if _, err := w.Store.SBOM(t.Context(), all, tt.target, tt.platform); !errs.Is(err, tt.kind) {
 			t.Errorf("%s: %v, want kind %s", tt.name, err, tt.kind)
+		}
+	}
+}
+
+// Whoever has to choose is told what from, in words and not in Go.
+func TestSBOMOfSeveralImagesTellsTheChoices(t *testing.T) {
+	w := postgrestest.Harbour(t)
+	w.PushIndex("team/twins", "1", postgrestest.App("twin-a", "linux/amd64"), postgrestest.App("twin-b", "linux/amd64"))
+	twin := func(name string) string {
+		return string(postgrestest.App(name, "linux/amd64").Manifest().Digest) + " linux/amd64"
+	}
+	_, err := w.Store.SBOM(t.Context(), all, targetTag("team/twins", "1"), image.Platform{OS: "linux", Architecture: "s390x"})
+	if got := errs.Hint(err); !errs.Is(err, errs.NotFound) || got != "there are linux/amd64" {
+		t.Errorf("of a platform it does not have: %v, hint %q", err, got)
+	}
+	for repository, want := range map[string]string{
+		"team/app:multi": "name one as platform: linux/amd64, linux/arm64/v8",
+		"team/twins:1":   "some are for the same platform: ask for one by its digest, as HOST/NAME@DIGEST: " + twin("twin-a") + ", " + twin("twin-b"),
+	} {
+		name, tag, _ := strings.Cut(repository, ":")
+		_, err := w.Store.SBOM(t.Context(), all, targetTag(name, tag), image.Platform{})
+		if !errs.Is(err, errs.Invalid) || errs.Field(err) != "platform" {
+			t.Errorf("%s: %v", repository, err)
+		}
+		if diff := cmp.Diff(want, errs.Hint(err)); diff != "" {
+			t.Errorf("%s: hint (-want +got):\n%s", repository, diff)
 		}
 	}
 }
