@@ -103,13 +103,13 @@ func fewOf(r *reader) (string, error) {
 		names = append(names, clean(p.ID, maxText))
 	}
 	slices.Sort(names)
-	return fmt.Sprintf("the vulnerability database holds only %s from %s: what it does not know is not found", counted(n, "record"), strings.Join(names, ", ")), nil
+	return fmt.Sprintf("the vulnerability database holds only %s from %s: what it does not know is not found", counted(n, "record", "records"), strings.Join(names, ", ")), nil
 }
 
-// counted writes a number with its noun, "1 record" or "2 records".
-func counted(n int, noun string) string {
+// counted writes a number with its noun.
+func counted(n int, one, many string) string {
 	if n == 1 {
-		return "1 " + noun
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%d %s", n, many)
 }

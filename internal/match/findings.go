@@ -132,6 +132,7 @@ func strength(matchType string) int {
 
 // finish adds what needs all matches: order and locations.
 func (g *grouping) finish(key findingKey, f *report.Finding) {
+	f.FixState = cmp.Or(f.FixState, vuln.FixStateUnknown)
 	slices.Sort(f.Aliases)
 	slices.Sort(f.FixedVersions)
 	slices.SortFunc(f.Matches, func(a, b report.Match) int {

@@ -25,6 +25,8 @@ type Result struct {
 	NoData          []string
 	EndOfLife       time.Time // zero when unknown
 	Partial         string    // why the catalogue cannot be whole; empty otherwise
+	// ShowIgnored has JSON and Table list findings that do not count.
+	ShowIgnored bool
 	// Tool is the version of Tidewaiter.
 	Tool string
 	// Now is when the report is made.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/report"
@@ -36,8 +37,16 @@ func (s *Session) answer(r Result) answer {
 			Built: b.Built, AgeSeconds: int64(r.Now.Sub(b.Built) / time.Second), Sample: b.Sample,
 		},
 		Caveats:  append([]string{}, s.Caveats(r)...),
-		Findings: findings,
+		Findings: r.listed(findings),
 	}
+}
+
+// listed leaves out what does not count, unless it is asked for.
+func (r Result) listed(findings []report.Finding) []report.Finding {
+	if r.ShowIgnored {
+		return findings
+	}
+	return slices.DeleteFunc(slices.Clone(findings), func(f report.Finding) bool { return f.Ignored })
 }
 
 func (r Result) platform(findings []report.Finding) report.Platform {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"regexp"
+	"strings"
 
 	"github.com/CycloneDX/cyclonedx-go"
 	"github.com/anchore/clio"
@@ -14,6 +16,9 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
+
+// homepage is where people find out about Tidewaiter.
+const homepage = "https://github.com/tidewaiter/tidewaiter"
 
 // writeSARIF writes SARIF 2.1.0 (OASIS) as grype does. What the answer leaves
 // out goes with it as notifications of the run.
@@ -30,6 +35,7 @@ func (s *Session) writeSARIF(ctx context.Context, w io.Writer, r Result) error {
 	if err := json.Unmarshal(b.Bytes(), &doc); err != nil {
 		return errs.Wrap(errs.Internal, "match: write SARIF", err)
 	}
+	ours(doc)
 	notify(doc, s.Caveats(r))
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
@@ -37,13 +43,47 @@ func (s *Session) writeSARIF(ctx context.Context, w io.Writer, r Result) error {
 	return e.Encode(doc)
 }
 
+// ours puts our address in the place of grype's and the paths of images right:
+// SARIF wants them relative, and grype writes them with two slashes.
+func ours(doc map[string]any) {
+	slashes := regexp.MustCompile("/{2,}")
+	run := child(child(doc, "runs"), 0)
+	if driver := child(child(run, "tool"), "driver"); driver != nil {
+		driver.(map[string]any)["informationUri"] = homepage
+	}
+	results, _ := child(run, "results").([]any)
+	for _, result := range results {
+		locations, _ := child(result, "locations").([]any)
+		for _, l := range locations {
+			if at, ok := child(child(l, "physicalLocation"), "artifactLocation").(map[string]any); ok {
+				uri, _ := at["uri"].(string)
+				at["uri"] = strings.TrimLeft(slashes.ReplaceAllString(uri, "/"), "/")
+			}
+		}
+	}
+}
+
+// child is a member of a JSON object or an element of an array; nil when there
+// is none.
+func child(v, key any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		name, _ := key.(string)
+		return v[name]
+	case []any:
+		if n, ok := key.(int); ok && n < len(v) {
+			return v[n]
+		}
+	}
+	return nil
+}
+
 // notify adds warnings to the only run of a SARIF document.
 func notify(doc map[string]any, warnings []string) {
-	runs, _ := doc["runs"].([]any)
-	if len(runs) == 0 || len(warnings) == 0 {
+	run, ok := child(child(doc, "runs"), 0).(map[string]any)
+	if !ok || len(warnings) == 0 {
 		return
 	}
-	run, _ := runs[0].(map[string]any)
 	notes := make([]any, len(warnings))
 	for i, text := range warnings {
 		notes[i] = map[string]any{"level": "warning", "message": map[string]any{"text": text}}

@@ -21,25 +21,33 @@ const maxCell = 60
 // counts with what they leave out.
 func (s *Session) writeTable(_ context.Context, w io.Writer, r Result) error {
 	findings := r.Findings()
-	if err := tabulate(w, findings); err != nil {
+	if err := tabulate(w, r.listed(findings), r.ShowIgnored); err != nil {
 		return err
 	}
 	_, err := io.WriteString(w, s.summary(r, findings))
 	return err
 }
 
-func tabulate(w io.Writer, findings []report.Finding) error {
-	shown := slices.DeleteFunc(slices.Clone(findings), func(f report.Finding) bool { return f.Ignored })
+func tabulate(w io.Writer, shown []report.Finding, withIgnored bool) error {
 	if len(shown) == 0 {
 		return nil
 	}
+	shown = slices.Clone(shown)
 	slices.SortStableFunc(shown, func(a, b report.Finding) int { return cmp.Compare(b.Severity.Rank(), a.Severity.Rank()) })
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "SEVERITY\tVULNERABILITY\tPACKAGE\tVERSION\tFIXED IN\tTYPE\tEPSS\tKEV")
+	head := "SEVERITY\tVULNERABILITY\tPACKAGE\tVERSION\tFIXED IN\tTYPE\tEPSS\tKEV"
+	if withIgnored {
+		head += "\tIGNORED"
+	}
+	_, _ = fmt.Fprintln(t, head)
 	for _, f := range shown {
-		_, _ = fmt.Fprintln(t, strings.Join([]string{
+		row := []string{
 			string(f.Severity), cell(f.Vulnerability), cell(f.Package.Name), cell(f.Package.Version), cell(fixCell(f)), cell(f.Package.Type), epssCell(f), kevCell(f),
-		}, "\t"))
+		}
+		if withIgnored {
+			row = append(row, cell(f.Reason))
+		}
+		_, _ = fmt.Fprintln(t, strings.Join(row, "\t"))
 	}
 	_, _ = fmt.Fprintln(t)
 	return t.Flush()
@@ -96,12 +104,12 @@ func (s *Session) summary(r Result, findings []report.Finding) string {
 	a := r.Assess(findings)
 	c := a.Counts
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %d packages", printable(r.Reference, maxText), cell(cmp.Or(r.Inventory.Distro.String(), "no distribution")), len(r.Inventory.Occurrences))
+	fmt.Fprintf(&b, "%s: %s, %s", printable(r.Reference, maxText), cell(cmp.Or(r.Inventory.Distro.String(), "no distribution")), counted(len(r.Inventory.Occurrences), "package", "packages"))
 	if p := r.Manifest.Platform.String(); p != "" {
 		fmt.Fprintf(&b, ", %s", cell(p))
 	}
-	fmt.Fprintf(&b, "\n%s: %d vulnerabilities in packages (%d critical, %d high, %d medium, %d low, %d negligible, %d unknown), %d with a fix, %d known to be exploited, %d ignored\n",
-		a.Answer, c.Total, c.Critical, c.High, c.Medium, c.Low, c.Negligible, c.Unknown, c.Fixable, c.KnownExploited, *c.Ignored)
+	fmt.Fprintf(&b, "\n%s: %s, counted once per package name (%d critical, %d high, %d medium, %d low, %d negligible, %d unknown), %d with a fix, %d known to be exploited, %d ignored\n",
+		a.Answer, counted(c.Total, "vulnerability", "vulnerabilities"), c.Critical, c.High, c.Medium, c.Low, c.Negligible, c.Unknown, c.Fixable, c.KnownExploited, *c.Ignored)
 	for _, text := range s.Caveats(r) {
 		fmt.Fprintf(&b, "note: %s\n", printable(text, maxText))
 	}

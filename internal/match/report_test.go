@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -185,6 +186,36 @@ func TestJSONReport(t *testing.T) {
 	}
 }
 
+func TestIgnoredIsShownWhenAskedFor(t *testing.T) {
+	s, r := judged(t, mixed())
+	for _, show := range []bool{false, true} {
+		r.ShowIgnored = show
+		var got answer
+		if err := json.Unmarshal(written(t, s, JSON, r), &got); err != nil {
+			t.Fatal(err)
+		}
+		listed := slices.ContainsFunc(got.Findings, func(f report.Finding) bool { return f.Ignored && f.Reason != "" })
+		if text := string(written(t, s, Table, r)); listed != show || strings.Contains(text, reasonExplicit) != show || *got.Image.Counts.Ignored != 1 {
+			t.Errorf("asked for: %v, in JSON: %v, %d counted\n%s", show, listed, *got.Image.Counts.Ignored, text)
+		}
+	}
+}
+
+// TestFixStateHasAName reads a record that says nothing of a fix.
+func TestFixStateHasAName(t *testing.T) {
+	_, r := judged(t, mixed())
+	for i := range r.Judgements {
+		for n := range r.Judgements[i].Matches {
+			r.Judgements[i].Matches[n].Fix.State = vuln.FixStateNone
+		}
+	}
+	for _, f := range r.Findings() {
+		if f.FixState != vuln.FixStateUnknown || f.Matches[0].Fix.State != vuln.FixStateNone {
+			t.Errorf("%s: fix state %q, of the match %q", f.Vulnerability, f.FixState, f.Matches[0].Fix.State)
+		}
+	}
+}
+
 func TestNoDataIsNeverClean(t *testing.T) {
 	s, r := judged(t, onCentOS())
 	if a := r.Assess(r.Findings()); a.Answer != report.Unknown || a.Complete {
@@ -250,9 +281,14 @@ func TestStandardFormats(t *testing.T) {
 		Version string
 		Runs    []struct {
 			Tool struct {
-				Driver struct{ Name, Version string }
+				Driver struct{ Name, Version, InformationURI string }
 			}
-			Results     []struct{ RuleID string }
+			Results []struct {
+				RuleID    string
+				Locations []struct {
+					PhysicalLocation struct{ ArtifactLocation struct{ URI string } }
+				}
+			}
 			Invocations []struct{ ToolExecutionNotifications []struct{ Level string } }
 		}
 	}
@@ -262,6 +298,14 @@ func TestStandardFormats(t *testing.T) {
 	if sarif.Version != "2.1.0" || len(sarif.Runs) != 1 || sarif.Runs[0].Tool.Driver.Name != "tidewaiter" || len(sarif.Runs[0].Results) == 0 ||
 		len(sarif.Runs[0].Invocations) != 1 || len(sarif.Runs[0].Invocations[0].ToolExecutionNotifications) == 0 {
 		t.Errorf("SARIF %+v", sarif)
+	}
+	if uri := sarif.Runs[0].Tool.Driver.InformationURI; uri != "https://github.com/tidewaiter/tidewaiter" {
+		t.Errorf("SARIF names %s", uri)
+	}
+	for _, result := range sarif.Runs[0].Results {
+		if uri := result.Locations[0].PhysicalLocation.ArtifactLocation.URI; uri == "" || strings.HasPrefix(uri, "/") {
+			t.Errorf("%s lies at %q", result.RuleID, uri)
+		}
 	}
 	var bom cyclonedx.BOM
 	if err := cyclonedx.NewBOMDecoder(bytes.NewReader(written(t, s, CycloneDX, r)), cyclonedx.BOMFileFormatJSON).Decode(&bom); err != nil {
@@ -275,10 +319,30 @@ func TestStandardFormats(t *testing.T) {
 	}
 }
 
+func TestPathsInSARIF(t *testing.T) {
+	at := func(uri string) map[string]any {
+		var doc map[string]any
+		text := fmt.Sprintf(`{"runs": [{"results": [{}, {"locations": [{"physicalLocation": {"artifactLocation": {"uri": %q}}}]}]}]}`, uri)
+		if err := json.Unmarshal([]byte(text), &doc); err != nil {
+			t.Fatal(err)
+		}
+		return doc
+	}
+	for uri, want := range map[string]string{"app//usr/lib/a": "app/usr/lib/a", "//usr/lib/a": "usr/lib/a", "app/usr": "app/usr", "app///usr": "app/usr"} {
+		got := at(uri)
+		ours(got)
+		if diff := cmp.Diff(at(want), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", uri, diff)
+		}
+	}
+	ours(nil)
+	ours(map[string]any{"runs": []any{}})
+}
+
 func TestTable(t *testing.T) {
 	s, r := judged(t, mixed())
 	text := string(written(t, s, Table, r))
-	for _, want := range []string{"SEVERITY", "CVE-2021-44228", "log4j-core", "2.15.0", "partial: ", "packages of type npm have no version", "note: the vulnerability database is the sample", "support for debian:12 ended on 2026-07-11"} {
+	for _, want := range []string{"SEVERITY", "CVE-2021-44228", "log4j-core", "2.15.0", "partial: 16 vulnerabilities, counted once per package name (5 critical", "packages of type npm have no version", "note: the vulnerability database is the sample", "support for debian:12 ended on 2026-07-11"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table lacks %q:\n%s", want, text)
 		}
