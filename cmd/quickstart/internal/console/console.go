@@ -77,7 +77,8 @@ func (s *step) draw() {
 	defer s.mu.Unlock()
 	elapsed := time.Since(s.started).Round(time.Second)
 	if s.terminal {
-		fmt.Fprintf(s, "\r\x1b[K  ..     %-18s %4s  %s", s.name, elapsed, Cut(s.detail, 90))
+		// Wrapping is off for the line: what wrapped could not be taken back.
+		fmt.Fprintf(s, "\r\x1b[K\x1b[?7l  ..     %-18s %4s  %s\x1b[?7h", s.name, elapsed, Cut(s.detail, 150))
 		return
 	}
 	fmt.Fprintf(s, "  ..     %-18s %4s  %s\n", s.name, elapsed, s.detail)
