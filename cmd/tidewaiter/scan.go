@@ -13,10 +13,8 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/match"
 	"github.com/tidewaiter/tidewaiter/internal/registry"
-	"github.com/tidewaiter/tidewaiter/internal/report"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
 	"github.com/tidewaiter/tidewaiter/internal/telemetry"
-	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
 // Exit codes of scan besides those of every command.
@@ -27,15 +25,17 @@ const (
 
 // scanCmd is tidewaiter scan.
 type scanCmd struct {
-	Image    string `arg:"" help:"Image: host/name:tag, host/name@digest, oci-dir:PATH[:REF] or docker-archive:PATH."`
-	Output   string `short:"o" enum:"table,json,grype-json,sarif,cyclonedx-json,spdx-json,syft-json" default:"table" help:"Form of the report: ${enum}."`
-	File     string `placeholder:"FILE" help:"Write the report to a file instead of standard output."`
-	FailOn   string `placeholder:"SEVERITY" enum:",critical,high,medium,low,negligible,unknown" default:"" help:"Exit with 2 when a finding is at or above: critical, high, medium, low, negligible or unknown."`
-	Platform string `placeholder:"OS/ARCH" help:"Image of an index to scan, as linux/arm64; without it that of this machine's architecture."`
-	DB       string `name:"db" placeholder:"PATH" help:"Vulnerability database: a directory of tidewaiter vulndb, a directory with vulnerability.db, or an archive."`
-	Config   string `short:"c" placeholder:"FILE" help:"Configuration file of the service, for its registries and its vulnerability database."`
-	TempDir  string `placeholder:"DIR" env:"TIDEWAITER_TEMP_DIR" help:"Where the image is unpacked while it is read."`
-	Quiet    bool   `short:"q" help:"No progress and no notes on standard error."`
+	Image        string    `arg:"" help:"Image: host/name:tag, host/name@digest, oci-dir:PATH[:REF] or docker-archive:PATH[:REF]."`
+	Output       string    `short:"o" enum:"table,json,grype-json,sarif,cyclonedx-json,spdx-json,syft-json" default:"table" help:"Form of the report: ${enum}."`
+	File         string    `placeholder:"FILE" help:"Write the report to a file instead of standard output."`
+	FailOn       threshold `placeholder:"SEVERITY" help:"Exit with 2 when a finding is at or above: critical, high, medium, low, negligible or unknown; with 3 when there is none but something could not be judged."`
+	AllowPartial bool      `help:"With --fail-on, do not exit with 3 when only a part of the image could be judged."`
+	ShowIgnored  bool      `help:"List ignored findings, too, in table and json; grype-json always has them."`
+	Platform     string    `placeholder:"OS/ARCH" help:"Platform to scan, as linux/arm64; without it, of an index the image for this machine's architecture."`
+	DB           string    `name:"db" placeholder:"PATH" help:"Vulnerability database: a directory of tidewaiter vulndb, a directory with vulnerability.db, or an archive."`
+	Config       string    `short:"c" placeholder:"FILE" help:"Configuration file of the service, for its registries and its vulnerability database."`
+	TempDir      string    `placeholder:"DIR" env:"TIDEWAITER_TEMP_DIR" help:"Where the image is unpacked while it is read."`
+	Quiet        bool      `short:"q" help:"No progress and no notes on standard error."`
 }
 
 // Help is shown by --help.
@@ -50,9 +50,11 @@ func (scanCmd) Help() string {
 
 Without --db the database of the service on this machine is used; where there is none, one is fetched into the user's cache directory and kept up to date there.
 
-A finding whose severity nobody states is below all others: only --fail-on unknown counts it.
+A finding whose severity nobody states is below all others: only --fail-on unknown counts it. Findings are counted once per package name, as in the summary.
 
-Exit codes: 0 when the report was written; 1 when it could not be made; 2 when --fail-on was given and a finding that is not ignored is at or above it; 3 when --fail-on was given and the database has no data for anything in the image, so that no findings mean nothing; 64 when the command line cannot be understood.`
+An answer is partial when the database has no data for some of the packages, or some have no version to compare; it is unknown when that holds for all. With --fail-on neither passes for good.
+
+Exit codes: 0 when the report was written; 1 when it could not be made; 2 when --fail-on was given and a finding that is not ignored is at or above it; 3 when --fail-on was given, there is no such finding, and the answer is unknown, or partial without --allow-partial; 64 when the command line cannot be understood.`
 }
 
 // exitError ends the program with a code of its own.
@@ -137,6 +139,7 @@ func (c *scanCmd) scan(ctx context.Context, loaded config.Config, cataloger *cat
 	result, err := session.JudgeImage(ctx, inv)
 	result.Reference, result.Manifest, result.Document = c.Image, manifest, doc
 	result.Partial = partial(manifest)
+	result.ShowIgnored = c.ShowIgnored
 	result.Tool = telemetry.ReadBuild(version).Version
 	return result, err
 }
@@ -191,28 +194,6 @@ func (c *scanCmd) render(ctx context.Context, w io.Writer, cataloger *catalog.Ca
 	}
 	_, err = w.Write(document)
 	return err
-}
-
-// verdict turns the findings into an exit code when --fail-on asks for it.
-func (c *scanCmd) verdict(r match.Result) error {
-	if c.FailOn == "" {
-		return nil
-	}
-	findings := r.Findings()
-	least := vuln.Severity(c.FailOn).Rank()
-	n := 0
-	for _, f := range findings {
-		if !f.Ignored && f.Severity.Rank() >= least {
-			n++
-		}
-	}
-	switch {
-	case n > 0:
-		return &exitError{code: exitFindings, text: fmt.Sprintf("%d findings at or above %s", n, c.FailOn)}
-	case r.Assess(findings).Answer == report.Unknown:
-		return &exitError{code: exitUnknown, text: "the database has no data for anything in the image; no findings mean nothing"}
-	}
-	return nil
 }
 
 func note(w io.Writer, caveats []string) {

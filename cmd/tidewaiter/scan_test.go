@@ -204,7 +204,12 @@ func TestScanExitCodes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := ociDir(t, map[string]v1.Image{"quiet": quiet, "strange": strange})
+	mixed, err := sampleimage.Build(sampleimage.Content{Distro: &sampleimage.Distro{ID: "debian", VersionID: "99"},
+		Deb: []sampleimage.Deb{{Name: "openssl", Version: "1.0"}}, NPM: []sampleimage.Package{{Name: "lodash", Version: "4.17.15"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := ociDir(t, map[string]v1.Image{"quiet": quiet, "strange": strange, "mixed": mixed})
 	file := filepath.Join(t.TempDir(), "tidewaiter.yaml")
 	noDB := fmt.Sprintf("database: {url: postgres://localhost/x}\nvulndb: {dir: %s, url: http://127.0.0.1:1/}\n", t.TempDir())
 	if err := os.WriteFile(file, []byte(noDB), 0o600); err != nil {
@@ -217,16 +222,23 @@ func TestScanExitCodes(t *testing.T) {
 		code int
 		says string
 	}{
-		{"findings at the severity", []string{"oci-dir:" + dir + ":quiet", "--db", db, "--fail-on", "unknown"}, exitFindings, "1 findings at or above unknown"},
+		{"findings at the severity", []string{"oci-dir:" + dir + ":quiet", "--db", db, "--fail-on", "unknown"}, exitFindings, "1 vulnerability, counted once per package name, is at or above unknown"},
 		{"findings below it", []string{"oci-dir:" + dir + ":quiet", "--db", db, "--fail-on", "negligible"}, exitOK, ""},
 		{"no data", []string{"oci-dir:" + dir + ":strange", "--db", db, "--fail-on", "low"}, exitUnknown, "no findings mean nothing"},
+		{"no data and --allow-partial", []string{"oci-dir:" + dir + ":strange", "--db", db, "--fail-on", "low", "--allow-partial"}, exitUnknown, "no data for distro:debian:99"},
+		{"no data for a part", []string{"oci-dir:" + dir + ":mixed", "--db", db, "--fail-on", "critical", "-q"}, exitUnknown, "--allow-partial accepts that): no data for distro:debian:99"},
+		{"no data for a part and --allow-partial", []string{"oci-dir:" + dir + ":mixed", "--db", db, "--fail-on", "critical", "--allow-partial"}, exitOK, ""},
+		{"no data for a part and findings", []string{"oci-dir:" + dir + ":mixed", "--db", db, "--fail-on", "high"}, exitFindings, "vulnerabilities, counted once per package name, are at or above high"},
 		{"no data without --fail-on", []string{"oci-dir:" + dir + ":strange", "--db", db, "-o", "sarif"}, exitOK, "no data for distro:debian:99"},
 		{"no such layout", []string{"oci-dir:" + dir + "/none", "--db", db}, exitFailed, "does not exist"},
-		{"which image", []string{"oci-dir:" + dir, "--db", db}, exitFailed, "the layout holds 2 images"},
+		{"which image", []string{"oci-dir:" + dir, "--db", db}, exitFailed, "the layout holds 3 images"},
+		{"another platform", []string{"oci-dir:" + dir + ":quiet", "--db", db, "--platform", "linux/arm64"}, exitFailed, "choose a platform of linux/amd64"},
+		{"a source of another tool", []string{"oci-archive:app.tar", "--db", db}, exitFailed, "docker-archive:PATH[:REF]"},
 		{"no database in PATH", []string{"oci-dir:" + dir + ":quiet", "--db", t.TempDir()}, exitFailed, "vulnerability.db"},
 		{"no database at all", []string{"oci-dir:" + dir + ":quiet", "--config", file}, exitFailed, "name one with --db"},
 		{"no such format", []string{"oci-dir:" + dir + ":quiet", "-o", "xml"}, exitUsage, "xml"},
-		{"no such severity", []string{"oci-dir:" + dir + ":quiet", "--fail-on", "bad"}, exitUsage, "bad"},
+		{"no such severity", []string{"oci-dir:" + dir + ":quiet", "--fail-on", "bad"}, exitUsage, `must be one of critical, high, medium, low, negligible, unknown but is "bad"`},
+		{"an empty severity", []string{"oci-dir:" + dir + ":quiet", "--fail-on="}, exitUsage, "must be one of critical"},
 		{"no such platform", []string{"oci-dir:" + dir + ":quiet", "--db", db, "--platform", "amd64"}, exitUsage, "os/arch"},
 		{"no image", nil, exitUsage, "image"},
 		{"file in no directory", []string{"oci-dir:" + dir + ":quiet", "--db", db, "--file", filepath.Join(dir, "none", "report")}, exitFailed, "report"},
