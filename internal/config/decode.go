@@ -18,8 +18,11 @@ import (
 // one run tells all of them, and remembers the line of every key.
 type decoder struct {
 	resolver resolver
+	flags    map[string]string // by environment variable, those that were given
 	anchors  map[string]ast.Node
 	lines    map[string]int
+	sources  map[string]string // of keys whose value is not the file's
+	unread   map[string]bool   // keys whose value could not be read
 	depth    int
 	steps    int
 	problems Problems
@@ -73,12 +76,20 @@ func (d *decoder) syntax(source []byte, err error) {
 		p.Text += "; inside { } and [ ] a value with ${…} needs quotes"
 	}
 	d.problems = append(d.problems, p)
+	d.unread[""] = true
 }
 
 // maxProblems is more than anybody reads.
 const maxProblems = 200
 
+// problem notes that the value of a key could not be read.
 func (d *decoder) problem(at ast.Node, path, format string, args ...any) {
+	d.unread[path] = true
+	d.odd(at, path, format, args...)
+}
+
+// odd notes a mistake that leaves every known key as it is.
+func (d *decoder) odd(at ast.Node, path, format string, args ...any) {
 	if len(d.problems) >= maxProblems {
 		return
 	}

@@ -29,72 +29,96 @@ func Default() Config {
 	return c
 }
 
+// Option changes what Load does.
+type Option func(*decoder)
+
+// WithFlags names flags by the environment variable they stand for, as
+// "listen" by "TIDEWAITER_LISTEN": of those given here, the env of Load returns
+// the value of the flag, and problems call it so.
+func WithFlags(flags map[string]string) Option {
+	return func(d *decoder) { d.flags = flags }
+}
+
 // Load reads the file at path, then what env overrides (Keys tells the names),
 // replaces references to secrets, and checks everything. An empty path stands
 // for no file; a missing file is an error unless it is DefaultPath. env is
 // usually os.LookupEnv. Errors are of kind Invalid, or NotFound for a missing
-// file; errors.As finds the Problems, all of them.
-func Load(path string, env func(string) (string, bool)) (Config, error) {
-	source, err := readFile(path)
+// file; errors.As finds the Problems, all of them: what could be read is checked
+// even when something else could not.
+func Load(path string, env func(string) (string, bool), options ...Option) (Config, error) {
+	source, found, err := readFile(path)
 	if err != nil {
 		return Config{}, err
 	}
-	c, problems := load(source, filepath.Dir(path), env)
+	c, problems := load(source, filepath.Dir(path), env, options...)
 	if len(problems) > 0 {
-		return Config{}, errs.Wrap(errs.Invalid, "config: "+title(path), problems)
+		return Config{}, errs.Wrap(errs.Invalid, title(path, found, problems), problems)
 	}
 	return c, nil
 }
 
-// title is how errors call the configuration.
-func title(path string) string {
-	if path == "" {
-		return "flags and environment"
+// title is how errors call the configuration. A file that is not there, or not
+// at fault, is not blamed.
+func title(path string, found bool, problems Problems) string {
+	switch {
+	case problems.elsewhere():
+		return "config"
+	case path == "":
+		return "config: flags and environment"
+	case !found:
+		return "config: no configuration file at " + path
 	}
-	return path
+	return "config: " + path
 }
 
 // load does the work of Load on the content of a file.
-func load(source []byte, dir string, env func(string) (string, bool)) (Config, Problems) {
+func load(source []byte, dir string, env func(string) (string, bool), options ...Option) (Config, Problems) {
 	c := Default()
-	d := decoder{resolver: resolver{env: env, dir: dir}, anchors: map[string]ast.Node{}, lines: map[string]int{}}
+	d := decoder{
+		resolver: resolver{env: env, dir: dir}, anchors: map[string]ast.Node{}, lines: map[string]int{},
+		sources: map[string]string{}, unread: map[string]bool{},
+	}
+	for _, option := range options {
+		option(&d)
+	}
 	d.decode(source, reflect.ValueOf(&c).Elem())
 	d.environment(reflect.ValueOf(&c).Elem(), "")
-	// What could not be read would only be found wrong a second time.
-	if problems := d.problems; len(problems) > 0 {
-		problems.place(d.lines)
+	c.canonicalise()
+	checked := append(c.problems(), c.fileProblems()...)
+	problems := append(d.problems, checked.without(d.unread)...)
+	problems = problems[:min(len(problems), maxProblems)]
+	problems.place(d.lines, d.sources)
+	if len(d.problems) > 0 {
 		return Config{}, problems
 	}
-	c.canonicalise()
-	problems := append(c.problems(), c.fileProblems()...)
-	problems.place(d.lines)
 	return c, problems
 }
 
-func readFile(path string) ([]byte, error) {
+// readFile also reports whether there is a file.
+func readFile(path string) (source []byte, found bool, err error) {
 	if path == "" {
-		return nil, nil
+		return nil, false, nil
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) && path == DefaultPath {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
 		kind := errs.Invalid
 		if errors.Is(err, fs.ErrNotExist) {
 			kind = errs.NotFound
 		}
-		return nil, &errs.Error{Kind: kind, Op: "config: read", Err: err, Hint: "name the file with --config; `tidewaiter config example` prints one to start from"}
+		return nil, false, &errs.Error{Kind: kind, Op: "config: read", Err: err, Hint: "name the file with --config; `tidewaiter config example` prints one to start from"}
 	}
 	defer func() { _ = f.Close() }()
-	source, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	source, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:
-		return nil, errs.Wrap(errs.Invalid, "config: read", err)
+		return nil, true, errs.Wrap(errs.Invalid, "config: read", err)
 	case len(source) > maxFile:
-		return nil, errs.New(errs.TooLarge, "config: %s is larger than %s", path, Size(maxFile))
+		return nil, true, errs.New(errs.TooLarge, "config: %s is larger than %s", path, Size(maxFile))
 	}
-	return source, nil
+	return source, true, nil
 }
 
 // environment overrides keys that have an environment variable. A variable that
@@ -115,10 +139,15 @@ func (d *decoder) environment(v reflect.Value, path string) {
 		if !ok || text == "" {
 			continue
 		}
-		if err := d.override(field, text); err != nil {
-			d.problems.add("", "%s (for %s): %s", variable, at, err)
+		d.sources[at] = variable
+		if flag, ok := d.flags[variable]; ok {
+			d.sources[at] = "--" + flag
 		}
-		d.lines[at] = notInFile
+		delete(d.unread, at)
+		if err := d.override(field, text); err != nil {
+			d.problems.add(at, "%s", err)
+			d.unread[at] = true
+		}
 	}
 }
 

@@ -122,6 +122,7 @@ platforms: linux
 receiver: {enabled: yes}
 `,
 			[]string{
+				"database.url: empty; set it in the configuration file or in TIDEWAITER_DATABASE_URL, as postgres://user:password@host:5432/tidewaiter",
 				"line 2: databse: unknown key; known here: database, listen, admin_listen, tls, log, receiver, workers, api, vulndb, temp_dir, ca_file, limits, platforms, registries",
 				"line 3: listen: expected one value (text)",
 				"line 4: listen: given twice, first on line 3",
@@ -148,12 +149,52 @@ registries:
 				"line 6: registries[0].auth.token: secret file: open /no/such/file: no such file or directory",
 				"line 7: registries[0].webhook.auth.secrets[0]: a variable is written ${NAME} with letters, digits and underscores; for a plain ${ write $${",
 				"line 7: registries[0].webhook.auth.secrets[1]: a variable is written ${NAME} with letters, digits and underscores; for a plain ${ write $${",
+				"line 7: registries[0].webhook.format: empty",
+			},
+		},
+		{
+			"all stages in one run", `
+database: {url: nonsense, max_conns: many}
+lisen: ":1"
+tls: {cert_file: [a], key_file: /no/key.pem}
+admin_listen: ":99999"
+workers: {count: 0, job_timeout: 30}
+platforms: [linux, linux/amd64, linux/amd64]
+registries:
+  - name: a
+    host: https://a.example
+    auth: {username: u, password: "${NO_SUCH}"}
+    webhook: {format: generic, auth: {kind: bearer, header: X-Y, secrets: [" "]}}
+  - nothing
+  - name: [b]
+    host: b.example
+    request_timeout: 0s
+    ca_file: /no/ca.pem
+`,
+			[]string{
+				"line 2: database.max_conns: \"many\" is not a whole number",
+				"line 2: database.url: neither a postgres:// URL nor keywords as host=…",
+				"line 3: lisen: unknown key; known here: database, listen, admin_listen, tls, log, receiver, workers, api, vulndb, temp_dir, ca_file, limits, platforms, registries",
+				"line 4: tls.cert_file: expected one value (text)",
+				`line 5: admin_listen: port "99999" is not a number from 0 to 65535`,
+				`line 6: workers.job_timeout: "30" is not a duration: write a number with a unit, as 30s, 15m or 1h30m`,
+				"line 6: workers.count: 0 is not between 1 and 1000",
+				`line 7: platforms[0]: "linux" is not a platform: write os/architecture or os/architecture/variant, as linux/amd64`,
+				"line 7: platforms[2]: linux/amd64 is given twice",
+				`line 10: registries[0].host: "https://a.example" is not a host: write it without scheme and path, as registry.example or registry.example:5000`,
+				"line 11: registries[0].auth.password: environment variable NO_SUCH is not set",
+				"line 12: registries[0].webhook.auth.header: has no meaning for kind bearer",
+				"line 12: registries[0].webhook.auth.secrets[0]: starts or ends with white space",
+				`line 13: registries[1]: expected keys, one per line, as "name: …"`,
+				"line 14: registries[2].name: expected one value (text)",
+				"line 16: registries[2].request_timeout: 0s is less than 1ns",
+				"line 17: registries[2].ca_file: open /no/ca.pem: no such file or directory",
 			},
 		},
 		{"unknown alias", minimal + "log: *nothing\n", []string{`line 2: log: there is no anchor "nothing" above`}},
 		{"alias of itself", minimal + "log: &a\n  level: *a\n", []string{"line 3: log.level: expected one value (text)"}},
 		{"merge of itself", minimal + "log: &a\n  <<: *a\n", []string{"line 3: log: << takes the alias of a mapping, as <<: *name"}},
-		{"nothing at all", "", []string{"database.url: empty; set it here or in TIDEWAITER_DATABASE_URL, as postgres://user:password@host:5432/tidewaiter"}},
+		{"nothing at all", "", []string{"database.url: empty; set it in the configuration file or in TIDEWAITER_DATABASE_URL, as postgres://user:password@host:5432/tidewaiter"}},
 		{
 			"all checks at once", `
 database: {url: nonsense, max_conns: 1}
@@ -231,8 +272,10 @@ platforms: [linux/amd64, linux/amd64]
 				`line 14: registries[2].trusted_hosts[1]: "a b" is not a host: write it without scheme and path, as registry.example or registry.example:5000`,
 				`line 15: registries[3].name: "ok" is the name of registries[2] already`,
 				`line 16: registries[3].host: "docker.io" is registries[2].host already; a host can belong to one registry, once`,
+				"line 17: registries[3].webhook.format: empty",
 				"line 22: registries[4].webhook.auth.secrets: 0 given, want one, or two while rotating",
 				`line 25: registries[5].webhook.format: "smoke" is not known; use one of: distribution, harbor, generic`,
+				"line 25: registries[5].webhook.auth.kind: is missing; name header, bearer or hmac-sha256; to accept unverified requests write none",
 				"line 28: registries[6].webhook.auth.secrets[0]: is empty",
 			},
 		},
@@ -302,12 +345,44 @@ func TestEnvironmentOverridesTheFile(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	_, problems = load([]byte(source), dir, environment("TIDEWAITER_WORKERS_COUNT", "x", "TIDEWAITER_LISTEN", "nowhere"))
-	if diff := cmp.Diff(`TIDEWAITER_WORKERS_COUNT (for workers.count): "x" is not a whole number`, problems.Error()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	want := `TIDEWAITER_WORKERS_COUNT (for workers.count): "x" is not a whole number
+TIDEWAITER_LISTEN (for listen): "nowhere" is not host:port; write :8080 to listen on every address`
+	if diff := cmp.Diff(want, problems.Error()); diff != "" {
+		t.Errorf("values from the environment have no line (-want +got):\n%s", diff)
 	}
-	_, problems = load([]byte(source), dir, environment("TIDEWAITER_LISTEN", "nowhere"))
-	if diff := cmp.Diff(`listen: "nowhere" is not host:port; write :8080 to listen on every address`, problems.Error()); diff != "" {
-		t.Errorf("a value from the environment has no line (-want +got):\n%s", diff)
+	_, problems = load([]byte(minimal+"workers: {count: many}\n"), dir, environment("TIDEWAITER_WORKERS_COUNT", "0"))
+	want = `TIDEWAITER_WORKERS_COUNT (for workers.count): 0 is not between 1 and 1000
+line 2: workers.count: "many" is not a whole number`
+	if diff := cmp.Diff(want, problems.Error()); diff != "" {
+		t.Errorf("wrong in both (-want +got):\n%s", diff)
+	}
+}
+
+// An error never blames a file that is not there, or that does not hold the
+// value.
+func TestErrorsNameWhereTheValueCameFrom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t.yaml")
+	write(t, path, minimal)
+	flags := WithFlags(map[string]string{"TIDEWAITER_VULNDB_URL": "vulndb-url"})
+	good := []string{"TIDEWAITER_DATABASE_URL", "postgres://h/t"}
+	tests := []struct {
+		name, path string
+		env        []string
+		want       string
+	}{
+		{"a flag", path, []string{"TIDEWAITER_VULNDB_URL", "foo"}, "config: --vulndb-url (for vulndb.url): not an https:// or http:// address"},
+		{"a flag, and no file", "", append(good, "TIDEWAITER_VULNDB_URL", "foo"), "config: --vulndb-url (for vulndb.url): not an https:// or http:// address"},
+		{"a variable", path, []string{"TIDEWAITER_LOG_LEVEL", "loud"}, `config: TIDEWAITER_LOG_LEVEL (for log.level): "loud" is none of debug, info, warn, error`},
+		{"nothing", "", nil, "config: flags and environment: database.url: empty; "},
+	}
+	for _, tt := range tests {
+		_, err := Load(tt.path, environment(tt.env...), flags)
+		if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+	}
+	if got := title(DefaultPath, false, Problems{{Path: "database.url"}}); got != "config: no configuration file at "+DefaultPath {
+		t.Errorf("without the file at its default place: %q", got)
 	}
 }
 

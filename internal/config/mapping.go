@@ -21,13 +21,13 @@ func (d *decoder) section(n ast.Node, v reflect.Value, path string) {
 			continue // a key of the mapping itself wins over a merged one
 		}
 		if line, twice := seen[key]; twice {
-			d.problem(e.node.Key, at, "given twice, first on line %d", line)
+			d.odd(e.node.Key, at, "given twice, first on line %d", line)
 			continue
 		}
 		seen[key] = lineOf(e.node.Key)
 		i := fieldIndex(v.Type(), key)
 		if i < 0 {
-			d.problem(e.node.Key, at, "unknown key; known here: %s", strings.Join(keyNames(v.Type()), ", "))
+			d.odd(e.node.Key, at, "unknown key; known here: %s", strings.Join(keyNames(v.Type()), ", "))
 			continue
 		}
 		d.lines[at] = lineOf(e.node.Key)

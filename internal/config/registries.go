@@ -21,12 +21,10 @@ func (c Config) checkRegistries(ps *Problems) {
 	for i, r := range c.Registries {
 		path := at("registries", i)
 		r.checkName(ps, path, names)
-		hostsGood := r.checkHosts(ps, path, hosts)
+		r.checkHosts(ps, path, hosts)
 		r.checkConnection(ps, path)
 		r.checkAuth(ps, path+".auth")
-		if hostsGood && registryName.MatchString(r.Name) {
-			r.checkWebhook(ps, path+".webhook")
-		}
+		r.checkWebhook(ps, path+".webhook")
 	}
 }
 
@@ -45,10 +43,9 @@ func (r Registry) checkName(ps *Problems, path string, taken map[string]string) 
 	}
 }
 
-// checkHosts checks every host of a registry and reports whether all are good.
-// The same endpoint may serve several registries.
-func (r Registry) checkHosts(ps *Problems, path string, taken map[string]string) bool {
-	before := len(*ps)
+// checkHosts checks every host of a registry. The same endpoint may serve several
+// registries.
+func (r Registry) checkHosts(ps *Problems, path string, taken map[string]string) {
 	r.checkHost(ps, path+".host", r.Host, taken)
 	for i, alias := range r.Aliases {
 		r.checkHost(ps, at(path+".aliases", i), alias, taken)
@@ -61,7 +58,6 @@ func (r Registry) checkHosts(ps *Problems, path string, taken map[string]string)
 			ps.add(at(path+".trusted_hosts", i), notHost, host)
 		}
 	}
-	return len(*ps) == before
 }
 
 const notHost = "%.200q is not a host: write it without scheme and path, as registry.example or registry.example:5000"
@@ -119,16 +115,14 @@ func (r Registry) checkWebhook(ps *Problems, path string) {
 		}
 		return
 	}
-	err := r.endpoint(0).Validate()
-	if err == nil {
-		return
+	for _, err := range r.endpoint(0).FormatProblems() {
+		key, text := path, err.Error()
+		if field, rest, ok := strings.Cut(text, ": "); ok && webhookField.MatchString(field) {
+			key, text = path+"."+field, rest
+		}
+		if hint := errs.Hint(err); hint != "" {
+			text += "; " + hint
+		}
+		ps.add(key, "%s", text)
 	}
-	text := strings.TrimPrefix(err.Error(), "webhook: endpoint "+r.Name+": ")
-	if field, rest, ok := strings.Cut(text, ": "); ok && webhookField.MatchString(field) {
-		path, text = path+"."+field, rest
-	}
-	if hint := errs.Hint(err); hint != "" {
-		text += "; " + hint
-	}
-	ps.add(path, "%s", text)
 }

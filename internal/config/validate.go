@@ -37,7 +37,7 @@ func (c Config) checkDatabase(ps *Problems) {
 	dsn := c.Database.URL.Reveal()
 	switch {
 	case dsn == "":
-		ps.add("database.url", "empty; set it here or in TIDEWAITER_DATABASE_URL, as postgres://user:password@host:5432/tidewaiter")
+		ps.add("database.url", "empty; set it in the configuration file or in TIDEWAITER_DATABASE_URL, as postgres://user:password@host:5432/tidewaiter")
 	case !strings.HasPrefix(dsn, "postgres://") && !strings.HasPrefix(dsn, "postgresql://") && !strings.Contains(dsn, "="):
 		ps.add("database.url", "neither a postgres:// URL nor keywords as host=…")
 	}

@@ -40,26 +40,35 @@ func (a Auth) String() string { return "auth kind " + a.Kind }
 // GoString keeps secrets out of %#v.
 func (a Auth) GoString() string { return a.String() }
 
-func (a Auth) validate() error {
+func (a Auth) problems() []error {
+	var all []error
 	if err := a.validateHeader(); err != nil {
-		return err
+		all = append(all, err)
 	}
-	if a.Kind == AuthNone {
+	switch {
+	case a.Kind == AuthNone:
 		if len(a.Secrets) > 0 {
-			return errs.New(errs.Invalid, "auth.secrets: kind none does not check them").
-				WithHint("remove the secrets or choose another kind")
+			all = append(all, errs.New(errs.Invalid, "auth.secrets: kind none does not check them").
+				WithHint("remove the secrets or choose another kind"))
 		}
-		return nil
-	}
-	if len(a.Secrets) < 1 || len(a.Secrets) > 2 {
-		return errs.New(errs.Invalid, "auth.secrets: %d given, want one, or two while rotating", len(a.Secrets))
+		return all
+	case a.knownKind() && (len(a.Secrets) < 1 || len(a.Secrets) > 2):
+		all = append(all, errs.New(errs.Invalid, "auth.secrets: %d given, want one, or two while rotating", len(a.Secrets)))
 	}
 	for i, secret := range a.Secrets {
 		if err := a.validateSecret(secret); err != nil {
-			return errs.Op(fmt.Sprintf("auth.secrets[%d]", i), err)
+			all = append(all, errs.Op(fmt.Sprintf("auth.secrets[%d]", i), err))
 		}
 	}
-	return nil
+	return all
+}
+
+func (a Auth) knownKind() bool {
+	switch a.Kind {
+	case AuthHeader, AuthBearer, AuthHMACSHA256, AuthNone:
+		return true
+	}
+	return false
 }
 
 func (a Auth) validateHeader() error {

@@ -75,19 +75,27 @@ func validateHost(field, host string) error {
 }
 
 func (e Endpoint) validateFormat() error {
-	f, ok := findFormat(e.Format)
-	if !ok {
-		return errs.New(errs.Invalid, "format: %.80q is not known", e.Format).
-			WithHint("use one of: %s", strings.Join(Formats(), ", "))
-	}
-	if err := e.Auth.validate(); err != nil {
-		return err
-	}
-	if !slices.Contains(f.kinds, e.Auth.Kind) {
-		return errs.New(errs.Invalid, "auth.kind: %s senders cannot do %s", f.name, e.Auth.Kind).
-			WithHint("use one of: %s", strings.Join(f.kinds, ", "))
+	if all := e.FormatProblems(); len(all) > 0 {
+		return all[0]
 	}
 	return nil
+}
+
+// FormatProblems lists everything that is wrong with Format and Auth. Each error
+// is of kind Invalid and begins with the name of the field, as "auth.header: ".
+func (e Endpoint) FormatProblems() []error {
+	var all []error
+	f, known := findFormat(e.Format)
+	if !known {
+		all = append(all, errs.New(errs.Invalid, "format: %.80q is not known", e.Format).
+			WithHint("use one of: %s", strings.Join(Formats(), ", ")))
+	}
+	all = append(all, e.Auth.problems()...)
+	if known && e.Auth.knownKind() && !slices.Contains(f.kinds, e.Auth.Kind) {
+		all = append(all, errs.New(errs.Invalid, "auth.kind: %s senders cannot do %s", f.name, e.Auth.Kind).
+			WithHint("use one of: %s", strings.Join(f.kinds, ", ")))
+	}
+	return all
 }
 
 func (e Endpoint) validateMaxBody() error {

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,5 +62,33 @@ func TestValidate(t *testing.T) {
 				t.Errorf("the error tells the secret: %v", err)
 			}
 		})
+	}
+}
+
+// Whoever mends a configuration is told everything at once.
+func TestFormatProblemsListsAll(t *testing.T) {
+	tests := []struct {
+		name   string
+		format string
+		auth   Auth
+		want   []string
+	}{
+		{"good", "generic", Auth{Kind: AuthBearer, Secrets: []string{"a"}}, nil},
+		{"everything", "smoke", Auth{Kind: AuthBearer, Header: "X", Secrets: []string{"", " a", "b"}},
+			[]string{"format", "auth.header", "auth.secrets", "auth.secrets[0]", "auth.secrets[1]"}},
+		{"no kind", "generic", Auth{Secrets: []string{""}}, []string{"auth.kind", "auth.secrets[0]"}},
+		{"another's kind and no secret", "harbor", Auth{Kind: AuthHMACSHA256}, []string{"auth.secrets", "auth.kind"}},
+	}
+	for _, tt := range tests {
+		e := openEndpoint(tt.format)
+		e.Auth = tt.auth
+		var got []string
+		for _, err := range e.FormatProblems() {
+			field, _, _ := strings.Cut(err.Error(), ": ")
+			got = append(got, field)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
 	}
 }
