@@ -22,7 +22,18 @@ func (f configFile) load(overrides map[string]string) (config.Config, error) {
 			return value, true
 		}
 		return os.LookupEnv(name)
-	})
+	}, config.WithFlags(flagNames(overrides)))
+}
+
+// flagNames tells the flags behind overrides, by environment variable.
+func flagNames(overrides map[string]string) map[string]string {
+	names := map[string]string{}
+	for _, key := range config.Keys() {
+		if key.Flag != "" && overrides[key.Env] != "" {
+			names[key.Env] = key.Flag
+		}
+	}
+	return names
 }
 
 // path is the file to read. An environment variable that is set to nothing

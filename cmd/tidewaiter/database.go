@@ -23,6 +23,7 @@ func (f databaseFlags) url() (string, error) {
 	const variable = "TIDEWAITER_DATABASE_URL"
 	path := f.path()
 	given := f.DatabaseURL
+	flags := flagNames(map[string]string{variable: given})
 	if given == "" {
 		given = os.Getenv(variable)
 	}
@@ -34,7 +35,7 @@ func (f databaseFlags) url() (string, error) {
 			return given, name == variable
 		}
 		return os.LookupEnv(name)
-	})
+	}, config.WithFlags(flags))
 	return strings.TrimSpace(loaded.Database.URL.Reveal()), err
 }
 

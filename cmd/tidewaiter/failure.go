@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -58,11 +59,23 @@ func fail(w io.Writer, err error) int {
 func message(err error) string {
 	var problems config.Problems
 	if !errors.As(err, &problems) || len(problems) == 1 {
-		return err.Error()
+		return once(err.Error())
 	}
 	operation := strings.TrimSuffix(err.Error(), problems.Error())
 	lines := strings.ReplaceAll(problems.Error(), "\n", "\n  ")
 	return fmt.Sprintf("%s%d problems\n  %s", operation, len(problems), lines)
+}
+
+// once leaves out lines that stand there already: pgx tells each attempt to
+// connect, with TLS and without, in the same words.
+func once(text string) string {
+	var kept []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if !slices.Contains(kept, line) {
+			kept = append(kept, line)
+		}
+	}
+	return strings.Join(kept, "\n")
 }
 
 func hintOf(err error) string {

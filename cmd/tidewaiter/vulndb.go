@@ -33,6 +33,13 @@ type vulndbFlags struct {
 // counts so that these commands work on the library the service uses; Postgres
 // is not needed for it.
 func (f vulndbFlags) config() (vulndb.Config, error) {
+	flags := map[string]string{}
+	if f.Dir != "" {
+		flags["TIDEWAITER_VULNDB_DIR"] = "vulndb-dir"
+	}
+	if f.URL != "" && f.URL != os.Getenv("TIDEWAITER_VULNDB_URL") { // the parser reads the variable, too
+		flags["TIDEWAITER_VULNDB_URL"] = "vulndb-url"
+	}
 	loaded, err := config.Load(f.path(), func(name string) (string, bool) {
 		switch value, ok := os.LookupEnv(name); {
 		case name == "TIDEWAITER_VULNDB_DIR" && f.Dir != "":
@@ -44,7 +51,7 @@ func (f vulndbFlags) config() (vulndb.Config, error) {
 		default:
 			return value, ok
 		}
-	})
+	}, config.WithFlags(flags))
 	if err != nil {
 		return vulndb.Config{}, err
 	}
