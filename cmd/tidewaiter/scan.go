@@ -70,6 +70,13 @@ func (e *exitError) ExitCode() int { return e.code }
 
 // Run is called by kong.
 func (c *scanCmd) Run(ctx context.Context, out *output) error {
+	// A mistake is told before a database is fetched.
+	if err := registry.CheckSource(c.Image); err != nil {
+		return errs.Op("scan", err)
+	}
+	if _, err := c.platform(); err != nil {
+		return err
+	}
 	loaded, err := c.load()
 	if err != nil {
 		return err

@@ -233,7 +233,7 @@ func TestScanExitCodes(t *testing.T) {
 		{"no such layout", []string{"oci-dir:" + dir + "/none", "--db", db}, exitFailed, "does not exist"},
 		{"which image", []string{"oci-dir:" + dir, "--db", db}, exitFailed, "the layout holds 3 images"},
 		{"another platform", []string{"oci-dir:" + dir + ":quiet", "--db", db, "--platform", "linux/arm64"}, exitFailed, "choose a platform of linux/amd64"},
-		{"a source of another tool", []string{"oci-archive:app.tar", "--db", db}, exitFailed, "docker-archive:PATH[:REF]"},
+		{"a source of another tool", []string{"oci-archive:app.tar", "--db", filepath.Join(dir, "none")}, exitFailed, "docker-archive:PATH[:REF]"},
 		{"no database in PATH", []string{"oci-dir:" + dir + ":quiet", "--db", t.TempDir()}, exitFailed, "vulnerability.db"},
 		{"no database at all", []string{"oci-dir:" + dir + ":quiet", "--config", file}, exitFailed, "name one with --db"},
 		{"no such format", []string{"oci-dir:" + dir + ":quiet", "-o", "xml"}, exitUsage, "xml"},

@@ -44,14 +44,13 @@ func Open(ctx context.Context, source string, platform image.Platform, settings 
 }
 
 func open(ctx context.Context, source string, platform image.Platform, settings []Settings) (v1.Image, image.Reference, error) {
-	kind, path, _ := strings.Cut(source, ":")
-	switch {
-	case !isSource(source):
-		return nil, image.Reference{}, errs.New(errs.Invalid, "%.300q is not an image", source).
-			WithHint("write host/name:tag, oci-dir:PATH[:REF] or docker-archive:PATH[:REF]")
-	case kind == ociDir:
+	if err := CheckSource(source); err != nil {
+		return nil, image.Reference{}, err
+	}
+	switch kind, path, _ := strings.Cut(source, ":"); kind {
+	case ociDir:
 		return openLayout(path, platform)
-	case kind == dockerArchive:
+	case dockerArchive:
 		return openArchive(path, platform)
 	}
 	return openRemote(ctx, source, platform, settings)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 )
 
@@ -19,6 +20,16 @@ func otherSources() []string {
 // fileEndings are those of files that people name in place of an image.
 func fileEndings() []string {
 	return []string{".tar", ".tar.gz", ".tgz", ".tar.zst", ".json", ".xml", ".spdx", ".sif"}
+}
+
+// CheckSource tells, without looking for anything, whether a source can be meant
+// for Open. The error is of kind Invalid.
+func CheckSource(source string) error {
+	if isSource(source) {
+		return nil
+	}
+	return errs.New(errs.Invalid, "%.300q is not an image", source).
+		WithHint("write host/name:tag, oci-dir:PATH[:REF] or docker-archive:PATH[:REF]")
 }
 
 // isSource reports whether a source can be meant for Open: an OCI layout or an
