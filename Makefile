@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 GOLANGCI_VERSION := v2.12.2
 GOLANGCI := bin/golangci-lint-$(GOLANGCI_VERSION)
+# A shared cache remembers files of other clones by their paths, and stumbles when they are gone.
+export GOLANGCI_LINT_CACHE := $(CURDIR)/bin/.lint-cache
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 .PHONY: help
