@@ -110,6 +110,10 @@ const (
 	ExcludedOwned = "owned_by_os_package"
 	// ExcludedNoVersion: without a version nothing can be compared.
 	ExcludedNoVersion = "no_version"
+	// ExcludedMainModule: the module a Go program itself is, built without
+	// version control. It has no version, and it is nobody's dependency: no
+	// advisory is missed by leaving it out, as with versions of others.
+	ExcludedMainModule = "main_module"
 )
 
 // Location is a place in the image where a package was found.

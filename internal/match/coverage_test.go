@@ -21,6 +21,12 @@ func ofType(t syft.Type, version string, cpes ...string) syft.Package {
 	return p
 }
 
+// mainModule is a module found in the program example.test/app.
+func mainModule(name, version string) syft.Package {
+	return syft.Package{Name: name, Version: version, Type: syft.GoModulePkg, Language: syft.Go,
+		Metadata: syft.GolangBinaryBuildinfoEntry{MainModule: "example.test/app", GoCompiledVersion: "go1.25.0"}}
+}
+
 // TestNobodyCanJudge has packages that neither an ecosystem's data nor a CPE of
 // their own can say anything about, over a database of CPEs and npm.
 func TestNobodyCanJudge(t *testing.T) {
@@ -43,6 +49,8 @@ func TestNobodyCanJudge(t *testing.T) {
 		{"a type with a matcher of its own", []syft.Package{ofType(syft.GemPkg, "1", toolCPE)}, []string{"ecosystem:gem"}, report.Unknown},
 		{"no version", []syft.Package{ofType(syft.NpmPkg, "")}, []string{"version:npm"}, report.Unknown},
 		{"some without a version", []syft.Package{ofType(syft.NpmPkg, "UNKNOWN"), npm("right", "1.0.0")}, []string{"version:npm"}, report.Partial},
+		{"a Go program's own module without a version", []syft.Package{mainModule("example.test/app", ""), npm("right", "1.0.0")}, []string{}, report.Clean},
+		{"a Go dependency without a version", []syft.Package{mainModule("example.test/dep", ""), npm("right", "1.0.0")}, []string{"version:go-module"}, report.Partial},
 		{"an ecosystem with data", []syft.Package{npm("right", "1.0.0")}, []string{}, report.Clean},
 		{"a program by its CPE", []syft.Package{ofType(syft.BinaryPkg, "9.0.0", toolCPE)}, []string{}, report.Clean},
 		{"a program without a CPE", []syft.Package{ofType(syft.BinaryPkg, "1")}, []string{"ecosystem:binary"}, report.Unknown},

@@ -183,10 +183,13 @@ func (c *contents) excluded(p syft.Package) pkg.Package {
 }
 
 func whyExcluded(p syft.Package) string {
-	if versionless(p.Version) {
-		return inventory.ExcludedNoVersion
+	if !versionless(p.Version) {
+		return inventory.ExcludedOwned
 	}
-	return inventory.ExcludedOwned
+	if m, ok := p.Metadata.(syft.GolangBinaryBuildinfoEntry); ok && m.MainModule == p.Name {
+		return inventory.ExcludedMainModule
+	}
+	return inventory.ExcludedNoVersion
 }
 
 func occurrence(p syft.Package) inventory.Occurrence {
