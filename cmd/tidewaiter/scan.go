@@ -145,7 +145,7 @@ func (c *scanCmd) scan(ctx context.Context, loaded config.Config, cataloger *cat
 	}
 	result, err := session.JudgeImage(ctx, inv)
 	result.Reference, result.Manifest, result.Document = c.Image, manifest, doc
-	result.Partial = partial(manifest)
+	result.Partial = scan.Partial(manifest.Platform.OS)
 	result.ShowIgnored = c.ShowIgnored
 	result.Tool = telemetry.ReadBuild(version).Version
 	return result, err

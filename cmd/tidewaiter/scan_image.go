@@ -54,11 +54,3 @@ func instructions(config *v1.ConfigFile) []string {
 	}
 	return out
 }
-
-// partial says why the catalogue of an image can never be whole.
-func partial(m scan.Manifest) string {
-	if m.Platform.OS == "windows" {
-		return "windows: what Windows itself installs is not seen"
-	}
-	return ""
-}

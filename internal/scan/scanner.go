@@ -283,7 +283,7 @@ func (r *run) image(ctx context.Context, m Manifest) error {
 	if err := r.Store.Reserve(ctx, r.job, m.Digest); err != nil {
 		return err
 	}
-	answer := Answer{Manifest: m.Digest, CatalogVersion: r.Cataloger.Version(), Partial: partial(m.Platform.OS)}
+	answer := Answer{Manifest: m.Digest, CatalogVersion: r.Cataloger.Version(), Partial: Partial(m.Platform.OS)}
 	if known.Catalogued {
 		answer.Inventory, err = r.Store.Inventory(ctx, m.Digest)
 	} else {
@@ -311,7 +311,7 @@ func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
 	r.result.Pulled += m.ContentSize
 	a.Document = &doc
 	if a.Partial == "" {
-		a.Partial = partial(doc.OS)
+		a.Partial = Partial(doc.OS)
 	}
 	return r.phase("inventory", m.Platform.String(), func() (n int64, err error) {
 		a.Inventory, err = r.Matcher.Inventory(ctx, doc)
@@ -425,9 +425,9 @@ func (r *run) withinLimits(m Manifest) error {
 	return nil
 }
 
-// partial says why the catalogue of an image for an operating system can never
+// Partial says why the catalogue of an image for an operating system can never
 // be whole; empty when it can.
-func partial(os string) string {
+func Partial(os string) string {
 	if os == "windows" {
 		return "windows: what Windows itself installs is not seen"
 	}
