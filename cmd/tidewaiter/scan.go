@@ -14,6 +14,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/match"
 	"github.com/tidewaiter/tidewaiter/internal/registry"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 )
 
