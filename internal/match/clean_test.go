@@ -109,3 +109,33 @@ func TestCPEsSurvive(t *testing.T) {
 		}
 	}
 }
+
+// TestHostileFeed has a record with NULs where a feed can put them.
+func TestHostileFeed(t *testing.T) {
+	s := pin(t, databaseOf(t, entry{provider: "github", id: "GHSA-a\x00aa", severity: "high", ecosystem: "npm", name: "left", below: "2.0.0"}))
+	b := &bill{}
+	b.add(npm("left", "1.0.0"), "/a")
+	inv, err := TakeInventory(t.Context(), b.document(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	judged, err := s.Judge(t.Context(), inv.Packages)
+	if err != nil || len(judged[0].Matches) != 1 {
+		t.Fatalf("%+v, %v", judged, err)
+	}
+	if got := string(encode(judged[0].Matches)); strings.Contains(got, `\u0000`) {
+		t.Errorf("a NUL came through: %s", got)
+	}
+}
+
+func TestCleanJSON(t *testing.T) {
+	for in, want := range map[string]string{
+		`[{"a":1.50}]`:             `[{"a":1.50}]`,
+		`{"a\u0000":["\u0000",2]}`: "{\"a\uFFFD\":[\"\uFFFD\",2]}",
+		`{"a":"\\u0000"}`:          `{"a":"\\u0000"}`, // a backslash and text, not a NUL
+	} {
+		if got := string(cleanJSON([]byte(in))); got != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}

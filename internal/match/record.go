@@ -60,14 +60,14 @@ func newMatch(m grypematch.IgnoredMatch, model models.Match) vuln.Match {
 	out := vuln.Match{
 		Ref:     refOf(m.Vulnerability.Reference),
 		Fix:     newFix(model.Vulnerability.Fix),
-		Details: encode(model.MatchDetails),
-		Ignored: reason(m.AppliedIgnoreRules),
+		Details: cleanJSON(encode(model.MatchDetails)),
+		Ignored: clean(reason(m.AppliedIgnoreRules), maxText),
 	}
 	for _, r := range m.Vulnerability.RelatedVulnerabilities {
 		out.Aliases = append(out.Aliases, refOf(r))
 	}
 	for _, a := range model.Vulnerability.Advisories {
-		out.Advisories = append(out.Advisories, vuln.Advisory{ID: a.ID, Link: a.Link})
+		out.Advisories = append(out.Advisories, vuln.Advisory{ID: clean(a.ID, maxText), Link: clean(a.Link, maxText)})
 	}
 	// grype keeps details strongest first.
 	if len(m.Details) > 0 {
@@ -77,7 +77,7 @@ func newMatch(m grypematch.IgnoredMatch, model models.Match) vuln.Match {
 	}
 	for _, d := range model.MatchDetails {
 		if d.Fix != nil {
-			out.SuggestedVersion = d.Fix.SuggestedVersion
+			out.SuggestedVersion = clean(d.Fix.SuggestedVersion, maxVersion)
 			break
 		}
 	}
@@ -85,12 +85,12 @@ func newMatch(m grypematch.IgnoredMatch, model models.Match) vuln.Match {
 }
 
 func newFix(f models.Fix) vuln.Fix {
-	out := vuln.Fix{State: vuln.FixState(f.State), Versions: f.Versions}
+	out := vuln.Fix{State: vuln.FixState(clean(f.State, maxName)), Versions: cleanAll(f.Versions, maxVersion)}
 	if out.Versions == nil {
 		out.Versions = []string{}
 	}
 	for _, a := range f.Available {
-		out.Available = append(out.Available, vuln.FixAvailable{Version: a.Version, Date: a.Date, Kind: a.Kind})
+		out.Available = append(out.Available, vuln.FixAvailable{Version: clean(a.Version, maxVersion), Date: a.Date, Kind: clean(a.Kind, maxName)})
 	}
 	return out
 }
