@@ -40,7 +40,7 @@ func TestSecretNeverPrints(t *testing.T) {
 			t.Errorf("a secret was printed as %q", leak)
 		}
 	}
-	if !strings.Contains(string(shown), "https://u:xxxxx@mirror.example/") {
+	if !strings.Contains(string(shown), "https://xxxxx@mirror.example/") {
 		t.Error("the mirror is not shown")
 	}
 	if !strings.Contains(out.String(), redacted) {
