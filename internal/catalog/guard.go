@@ -169,6 +169,12 @@ func (r *layerReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close ends the reading, of the content and of the count.
+func (r *layerReader) Close() error {
+	r.entries.stop()
+	return r.ReadCloser.Close()
+}
+
 func (r *layerReader) account(p []byte) error {
 	o := r.layer.budget.options
 	if c := r.layer.compressed; c > 0 && r.read > o.free && r.read/o.MaxRatio > c {

@@ -1,92 +1,75 @@
 package catalog
 
 import (
+	"archive/tar"
 	"encoding/hex"
+	"errors"
 	"hash"
+	"io"
+	"iter"
 )
 
-// blockSize is the unit of a tar file.
-const blockSize = 512
-
 // tarCounter counts the entries of a tar stream as it goes by, without keeping
-// any of it. It only has to be right about honest archives and never too low
-// about others: a block that looks like no header counts for nothing, and a
-// reader of the archive stops at such a block.
+// any of it. The archive/tar package that reads the layer afterwards does the
+// counting: where an entry ends depends on its type, its size field and the
+// records before it, and whoever reads them differently can be made to pass
+// over entries. The zero value is ready; stop it when the stream ends.
 type tarCounter struct {
-	block [blockSize]byte
-	have  int   // bytes of block that are filled
-	skip  int64 // bytes of file content still to come
+	piece   []byte // what the walk has not read yet
+	entries int64
+	resume  func() (struct{}, bool) // runs the walk until it wants another piece
+	cancel  func()
 }
 
-// count takes the next piece of the stream and returns how many entries began
-// in it.
+// count takes the next piece of the stream and returns how many entries it
+// completes the headers of. What follows the end of the archive, or a header
+// that is none, holds no entries. It counts nothing after stop.
 func (c *tarCounter) count(p []byte) (entries int64) {
-	for len(p) > 0 {
-		if c.skip > 0 {
-			n := min(c.skip, int64(len(p)))
-			c.skip -= n
-			p = p[n:]
-			continue
-		}
-		n := copy(c.block[c.have:], p)
-		c.have += n
-		p = p[n:]
-		if c.have == blockSize {
-			c.have = 0
-			if c.isHeader() {
-				entries++
-				c.skip = c.contentSize()
-			}
-		}
+	if c.resume == nil {
+		c.resume, c.cancel = iter.Pull(c.walk)
 	}
-	return entries
+	before := c.entries
+	c.piece = p
+	c.resume()
+	c.piece = nil // it is the caller's
+	return c.entries - before
 }
 
-// isHeader checks the block's checksum: the sum of its bytes with the field of
-// the checksum itself taken as spaces.
-func (c *tarCounter) isHeader() bool {
-	const start, end = 148, 156
-	sum := int64(' ' * (end - start))
-	for i, b := range c.block {
-		if i < start || i >= end {
-			sum += int64(b)
-		}
+// stop releases what a started count holds.
+func (c *tarCounter) stop() {
+	if c.cancel != nil {
+		c.cancel()
 	}
-	return sum != ' '*(end-start) && octal(c.block[start:end]) == sum
 }
 
-// contentSize returns how many bytes of content, padded to blocks, follow. Links
-// and directories have none whatever they say.
-func (c *tarCounter) contentSize() int64 {
-	switch c.block[156] {
-	case '1', '2', '3', '4', '5', '6':
-		return 0
-	}
-	field := c.block[124:136]
-	n := octal(field)
-	if field[0]&0x80 != 0 { // GNU's binary form, for files beyond 8 GiB
-		n = 0
-		for _, b := range field[4:] {
-			n = n<<8 | int64(b)
+// walk reads the archive, yielding whenever it has used up a piece.
+func (c *tarCounter) walk(yield func(struct{}) bool) {
+	r := tar.NewReader(&pieces{counter: c, yield: yield})
+	for {
+		_, err := r.Next()
+		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
+			return
 		}
+		c.entries++
 	}
-	if n < 0 || n > 1<<50 {
-		return 0
-	}
-	return (n + blockSize - 1) / blockSize * blockSize
 }
 
-// octal reads a number as tar writes it: octal digits between spaces or NULs.
-func octal(field []byte) (n int64) {
-	for _, b := range field {
-		switch {
-		case b >= '0' && b <= '7':
-			n = n<<3 | int64(b-'0')
-		case n > 0:
-			return n
+// pieces is the stream as the walk reads it.
+type pieces struct {
+	counter *tarCounter
+	yield   func(struct{}) bool
+}
+
+// Read waits for the next piece when there is none, and ends after stop.
+func (s *pieces) Read(p []byte) (int, error) {
+	for len(s.counter.piece) == 0 {
+		if !s.yield(struct{}{}) {
+			return 0, io.EOF
 		}
 	}
-	return n
+	n := copy(p, s.counter.piece)
+	s.counter.piece = s.counter.piece[n:]
+	return n, nil
 }
 
 func hexOf(h hash.Hash) string { return hex.EncodeToString(h.Sum(nil)) }
