@@ -60,7 +60,8 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// checkRedirect follows redirects, but never from https to http.
+// checkRedirect follows redirects, but never from https to http. No target
+// learns the address before it, whose query may hold a secret.
 func checkRedirect(r *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) >= 10:
@@ -68,5 +69,6 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 	case via[0].URL.Scheme == "https" && r.URL.Scheme != "https":
 		return errs.New(errs.Unavailable, "vulndb: redirected from https to %s", r.URL.Scheme)
 	}
+	r.Header.Del("Referer")
 	return nil
 }

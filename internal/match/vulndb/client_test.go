@@ -66,6 +66,29 @@ func TestCertificateAuthority(t *testing.T) {
 	wantKind(t, err, errs.Unavailable, "redirected from https to http")
 }
 
+func TestRedirectTellsNoReferer(t *testing.T) {
+	other := newMirror(t)
+	other.publish(t, sampleDate)
+	other.setAnswer(func(_ http.ResponseWriter, r *http.Request) bool {
+		if referer := r.Header.Get("Referer"); referer != "" {
+			t.Errorf("the target of a redirect learns of %s", referer)
+		}
+		return false
+	})
+	m := newMirror(t)
+	m.setAnswer(func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusFound)
+		return true
+	})
+	lib := openLibrary(t, Config{URL: m.URL + "/databases/v6/latest.json?sig=s3cret"})
+	if _, changed, err := lib.Update(t.Context(), nil); err != nil || !changed {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	if len(other.asked()) < 2 {
+		t.Error("latest.json and archive did not come from the target")
+	}
+}
+
 // TestProxy asks for a host that exists only behind the proxy.
 func TestProxy(t *testing.T) {
 	m := newMirror(t)
