@@ -153,9 +153,11 @@ func (l *Library) get(ctx context.Context, u *url.URL, offset int64) (*http.Resp
 	return nil, statusError(u, resp)
 }
 
-// statusError gives a refusal a kind and a next step.
+// statusError gives a refusal a kind and a next step. The words of the status
+// line are the server's to choose and stay out.
 func statusError(u *url.URL, resp *http.Response) error {
-	e := errs.New(errs.Unavailable, "vulndb: GET %s: %s", display(u), resp.Status)
+	e := errs.New(errs.Unavailable, "vulndb: GET %s: %s", display(u),
+		strings.TrimSpace(strconv.Itoa(resp.StatusCode)+" "+http.StatusText(resp.StatusCode)))
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound || code == http.StatusGone:
 		e.Kind = errs.NotFound

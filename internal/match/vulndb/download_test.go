@@ -113,6 +113,30 @@ func TestUpdateFailures(t *testing.T) {
 	wantClean(t, lib)
 }
 
+// TestUpdateHidesStatusWords has a server that writes its own status line.
+func TestUpdateHidesStatusWords(t *testing.T) {
+	for line, want := range map[string]string{"503 \x1b[31mcall us": ": 503 Service Unavailable", "599 call us": ": 599"} {
+		t.Run(line[:3], func(t *testing.T) {
+			m := newMirror(t)
+			m.setAnswer(func(w http.ResponseWriter, _ *http.Request) bool {
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return true
+				}
+				_, _ = io.WriteString(conn, "HTTP/1.1 "+line+"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+				conn.Close()
+				return true
+			})
+			_, _, err := m.library(t).Update(t.Context(), nil)
+			wantKind(t, err, errs.Unavailable, want)
+			if strings.Contains(err.Error(), "call us") {
+				t.Errorf("the error repeats the server: %v", err)
+			}
+		})
+	}
+}
+
 func TestRetryAfterIsKept(t *testing.T) {
 	m := newMirror(t)
 	m.setAnswer(func(w http.ResponseWriter, r *http.Request) bool {
