@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -42,7 +41,7 @@ func usage(err error) error {
 // fail tells a person what went wrong and what to do next, and returns the exit
 // code. Errors with an ExitCode method choose their own; one without a message
 // is not told.
-func fail(w io.Writer, err error) int {
+func fail(w people, err error) int {
 	if err == nil {
 		return exitOK
 	}
@@ -67,10 +66,14 @@ func message(err error) string {
 }
 
 // once leaves out lines that stand there already: pgx tells each attempt to
-// connect, with TLS and without, in the same words.
+// connect, with TLS and without, in the same words. The tab it indents them with
+// becomes spaces, which print.
 func once(text string) string {
 	var kept []string
 	for line := range strings.SplitSeq(text, "\n") {
+		if rest, ok := strings.CutPrefix(line, "\t"); ok {
+			line = "  " + rest
+		}
 		if !slices.Contains(kept, line) {
 			kept = append(kept, line)
 		}

@@ -30,7 +30,7 @@ func TestFail(t *testing.T) {
 	}{
 		{"nothing", nil, 0, ""},
 		{"plain", errors.New("no"), 1, "tidewaiter: no\n"},
-		{"the same line twice", errors.New("connect:\n\ta: refused\n\ta: refused\n\tb: refused"), 1, "tidewaiter: connect:\n\ta: refused\n\tb: refused\n"},
+		{"the same line twice", errors.New("connect:\n\ta: refused\n\ta: refused\n\tb: refused"), 1, "tidewaiter: connect:\n  a: refused\n  b: refused\n"},
 		{"hint behind a join", errors.Join(fmt.Errorf("run: %w", errs.New(errs.Invalid, "no").WithHint("do this"))), 1, "tidewaiter: run: no\n  hint: do this\n"},
 		{"its own code", coded{"findings", 2}, 2, "tidewaiter: findings\n"},
 		{"its own code, silent", fmt.Errorf("%w", coded{"", 2}), 2, ""},
@@ -41,7 +41,7 @@ func TestFail(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
-			if code := fail(&out, tt.err); code != tt.code {
+			if code := fail(people{&out}, tt.err); code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
 			}
 			if diff := cmp.Diff(tt.want, out.String()); diff != "" {

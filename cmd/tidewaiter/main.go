@@ -36,14 +36,14 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	parser, err := newParser(ctx, stdout, stderr)
 	if err != nil {
-		return fail(stderr, err)
+		return fail(people{stderr}, err)
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		return fail(stderr, usage(err))
+		return fail(people{stderr}, usage(err))
 	}
-	return fail(stderr, command.Run())
+	return fail(people{stderr}, command.Run())
 }

@@ -17,7 +17,8 @@ Start with "tidewaiter scan IMAGE" for one image, or "tidewaiter config example"
 
 // output is where commands write; kong hands it to their Run methods.
 type output struct {
-	Stdout, Stderr io.Writer
+	Stdout io.Writer
+	Stderr people
 }
 
 // newParser returns the parser of the whole command line. Run methods can ask
@@ -26,9 +27,9 @@ func newParser(ctx context.Context, stdout, stderr io.Writer) (*kong.Kong, error
 	return kong.New(&cli{},
 		kong.Name("tidewaiter"),
 		kong.Description(description),
-		kong.Writers(stdout, stderr),
+		kong.Writers(stdout, people{stderr}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&output{Stdout: stdout, Stderr: stderr}),
+		kong.Bind(&output{Stdout: stdout, Stderr: people{stderr}}),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.ValueFormatter(describe),
 	)

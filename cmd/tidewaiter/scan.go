@@ -204,8 +204,8 @@ func (c *scanCmd) render(ctx context.Context, w io.Writer, cataloger *catalog.Ca
 	return err
 }
 
-func note(w io.Writer, caveats []string) {
+func note(w people, caveats []string) {
 	for _, text := range caveats {
-		_, _ = fmt.Fprintf(w, "note: %s\n", text)
+		_, _ = fmt.Fprintf(w, "note: %s\n", line(text))
 	}
 }

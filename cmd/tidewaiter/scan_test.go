@@ -75,7 +75,7 @@ func ociDir(t *testing.T, images map[string]v1.Image) string {
 // TestScanFormats writes every report of one scan.
 func TestScanFormats(t *testing.T) {
 	c := &scanCmd{Image: "oci-dir:" + ociDir(t, map[string]v1.Image{"app": vulnerable(t)}) + ":app", DB: sampleDB(t)}
-	loaded, steps := config.Default(), newProgress(io.Discard, true)
+	loaded, steps := config.Default(), newProgress(people{io.Discard}, true)
 	session, closeSession, err := c.session(t.Context(), loaded, steps)
 	if err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	logger, err := telemetry.NewLogger(out.Stderr, loaded.Log.Level, loaded.Log.Format)
+	logger, err := telemetry.NewLogger(out.Stderr.raw, loaded.Log.Level, loaded.Log.Format)
 	if err != nil {
 		return err
 	}

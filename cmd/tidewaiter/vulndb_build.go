@@ -44,7 +44,7 @@ func (c *vulndbBuildCmd) Run(ctx context.Context, out *output) error {
 	report, err := vulndb.Build(ctx, vulndb.BuildOptions{From: c.From, Sample: c.Sample, Out: c.Out, Provider: c.Provider}, stages(steps))
 	steps.done()
 	for _, s := range report.Skipped {
-		_, _ = fmt.Fprintf(out.Stderr, "left out: %s\n", s)
+		_, _ = fmt.Fprintf(out.Stderr, "left out: %s\n", line(s.String()))
 	}
 	if err != nil {
 		return err
