@@ -119,6 +119,9 @@ type handler struct {
 	tokens   *limiter // by token, of requests
 	failures *limiter // by address, of tokens that were refused
 	waiting  chan struct{}
+	// uploading and converting are places for what holds whole documents in
+	// memory.
+	uploading, converting chan struct{}
 }
 
 // New returns a handler for every path under Prefix. It leaves the route's
@@ -135,9 +138,10 @@ func New(o Options) (http.Handler, error) {
 	}
 	h := &handler{
 		Options: o, metrics: m,
-		tokens:   newLimiter(rate.Limit(o.RatePerSecond), o.RateBurst),
-		failures: newLimiter(failuresPerSecond, failuresBurst),
-		waiting:  make(chan struct{}, o.MaxWaiting),
+		tokens:    newLimiter(rate.Limit(o.RatePerSecond), o.RateBurst),
+		failures:  newLimiter(failuresPerSecond, failuresBurst),
+		waiting:   make(chan struct{}, o.MaxWaiting),
+		uploading: make(chan struct{}, maxUploading), converting: make(chan struct{}, maxConverting),
 	}
 	router := h.router()
 	return httpserver.SecurityHeaders(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

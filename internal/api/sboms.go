@@ -7,12 +7,31 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/report"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
 )
+
+// How many documents are held at once: uploads of up to UploadBytes, and stored
+// ones that are converted, which takes several times their size.
+const (
+	maxUploading  = 8
+	maxConverting = 2
+)
+
+// place takes one of the places for work on whole documents.
+func (h *handler) place(places chan struct{}, full string) (leave func(), err error) {
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	default:
+		h.metrics.reject("rate_limited")
+		return nil, tooMany(2*time.Second, "%s", full)
+	}
+}
 
 // sbom answers GET /sbom with the document itself.
 func (h *handler) sbom(w http.ResponseWriter, r *http.Request, who report.Principal) error {
@@ -30,6 +49,11 @@ func (h *handler) sbom(w http.ResponseWriter, r *http.Request, who report.Princi
 	}
 	body := found.JSON
 	if format != sbom.SyftJSON {
+		leave, err := h.place(h.converting, "too many SBOMs are being converted")
+		if err != nil {
+			return err
+		}
+		defer leave()
 		if body, err = h.SBOMs.Encode(r.Context(), body, format); err != nil {
 			return errs.Op("api: encode SBOM as "+string(format), err)
 		}
@@ -60,6 +84,11 @@ func (h *handler) upload(w http.ResponseWriter, r *http.Request, who report.Prin
 	if !who.Access.Sees(ref.Name()) {
 		return hidden(ref)
 	}
+	leave, err := h.place(h.uploading, "too many SBOMs are being uploaded")
+	if err != nil {
+		return err
+	}
+	defer leave()
 	document, err := readDocument(http.MaxBytesReader(w, r.Body, h.UploadBytes), r.Header.Get("Content-Encoding"))
 	if err != nil {
 		return err

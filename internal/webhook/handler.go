@@ -34,7 +34,12 @@ func WithLogger(logger *slog.Logger) Option {
 	return func(h *handler) { h.logger = logger }
 }
 
+// maxReading bounds how many bodies are read at once, over all endpoints: it
+// bounds the memory that callers can hold who have not proved anything yet.
+const maxReading = 128
+
 type handler struct {
+	reading   chan struct{}
 	endpoints map[string]door
 	sink      Sink
 	metrics   Metrics
@@ -54,6 +59,7 @@ type door struct {
 // How long a body may take to arrive is the server's to bound.
 func NewHandler(endpoints []Endpoint, sink Sink, metrics Metrics, options ...Option) (http.Handler, error) {
 	h := &handler{
+		reading:   make(chan struct{}, maxReading),
 		endpoints: make(map[string]door, len(endpoints)),
 		sink:      sink,
 		metrics:   metrics.orUnregistered(),
@@ -98,7 +104,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *handler) receive(w http.ResponseWriter, r *http.Request, d door) {
 	started := h.now()
 	h.metrics.receive(d.Registry)
-	items, err := d.items(w, r, started)
+	items, err := h.items(w, r, d, started)
 	if err == nil {
 		err = h.store(r.Context(), d.Registry, items)
 	}
@@ -110,6 +116,24 @@ func (h *handler) receive(w http.ResponseWriter, r *http.Request, d door) {
 	h.metrics.accept(d.Registry, items, started, h.now())
 	h.warnOfHosts(r.Context(), d, items)
 	answer(w, items)
+}
+
+// items reads and verifies a request within the bound on bodies, and parses it.
+// A credential that is in the header alone is looked at before the body: who has
+// none does not get us to read.
+func (h *handler) items(w http.ResponseWriter, r *http.Request, d door, received time.Time) ([]Item, error) {
+	if d.Auth.Kind != AuthHMACSHA256 {
+		if err := d.format.verify(d.Auth, r.Header, nil); err != nil {
+			return nil, err
+		}
+	}
+	select {
+	case h.reading <- struct{}{}:
+		defer func() { <-h.reading }()
+	default:
+		return nil, &errs.Error{Kind: errs.Unavailable, Op: "webhook: too many requests at once", RetryAfter: time.Second}
+	}
+	return d.items(w, r, received)
 }
 
 // items reads, verifies and parses a request.
