@@ -7,6 +7,7 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"strings"
 )
 
 // tarCounter counts the entries of a tar stream as it goes by, without keeping
@@ -46,12 +47,21 @@ func (c *tarCounter) stop() {
 func (c *tarCounter) walk(yield func(struct{}) bool) {
 	r := tar.NewReader(&pieces{counter: c, yield: yield})
 	for {
-		_, err := r.Next()
+		header, err := r.Next()
 		if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
 			return
 		}
-		c.entries++
+		c.entries += 1 + depth(header.Name) + depth(header.Linkname)
 	}
+}
+
+// depth is what a path counts beyond its own entry. The index of a layer keeps
+// every parent of a path, each with its whole name: a path of a megabyte, packed
+// to a kilobyte, would take hundreds of gigabytes. It counts one for about as
+// many bytes of parents as an entry takes itself; ordinary paths count nothing.
+func depth(path string) int64 {
+	const entryBytes = 4096
+	return int64(len(path)) * int64(strings.Count(path, "/")) / 2 / entryBytes
 }
 
 // pieces is the stream as the walk reads it.

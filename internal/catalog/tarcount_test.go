@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -174,6 +175,22 @@ func TestSize(t *testing.T) {
 	for n, want := range map[int64]string{32 << 30: "32 GiB", 1<<20 + 1<<19: "1.5 MiB", 2048: "2 KiB", 7: "7 bytes"} {
 		if got := size(n); got != want {
 			t.Errorf("size(%d) is %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestDeepPathsCountForTheParentsTheyMake(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		path     string
+		min, max int64
+	}{
+		{"ordinary", "usr/lib/python3/dist-packages/x/y/z.py", 0, 0},
+		{"as long and deep as a file system allows", strings.Repeat("a/", 2047), 100, 2000},
+		{"a megabyte of parents is over every limit", strings.Repeat("a/", 1<<19), 10_000_000, 1 << 40},
+	} {
+		if got := depth(c.path); got < c.min || got > c.max {
+			t.Errorf("%s: counts %d, want %d to %d", c.name, got, c.min, c.max)
 		}
 	}
 }
