@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -20,7 +21,7 @@ var update = flag.Bool("update", false, "write docs/configuration.md again")
 
 const (
 	referencePath = "../../docs/configuration.md"
-	beginMark     = "<!-- keys: made from internal/config/config.go by go generate -->\n"
+	beginMark     = "<!-- keys: made from internal/config by go generate -->\n"
 	endMark       = "<!-- keys end -->\n"
 )
 
@@ -74,29 +75,29 @@ func referenceTables(t *testing.T) string {
 			elem, path = elem.Elem(), path+"[]"
 		}
 		if isScalar(elem) {
-			top += row(docs, root, field, field.Tag.Get("yaml"))
+			top += row(t, docs, root, field, field.Tag.Get("yaml"))
 			continue
 		}
-		sections += fmt.Sprintf("### %s\n\n%s\n\n%s%s\n", field.Tag.Get("yaml"), docs["Config."+field.Name], tableHead, rows(docs, elem, path))
+		sections += fmt.Sprintf("### %s\n\n%s\n\n%s%s\n", field.Tag.Get("yaml"), docs["Config."+field.Name], tableHead, rows(t, docs, elem, path))
 	}
 	return top + "\n" + sections
 }
 
-func rows(docs map[string]string, owner reflect.Type, path string) string {
+func rows(t *testing.T, docs map[string]string, owner reflect.Type, path string) string {
 	out := ""
 	for i := range owner.NumField() {
 		field := owner.Field(i)
 		at := join(path, field.Tag.Get("yaml"))
 		if field.Type.Kind() == reflect.Struct && !isScalar(field.Type) {
-			out += fmt.Sprintf("| `%s` | | | | %s |\n", at, docs[owner.Name()+"."+field.Name]) + rows(docs, field.Type, at)
+			out += fmt.Sprintf("| `%s` | | | | %s |\n", at, docs[owner.Name()+"."+field.Name]) + rows(t, docs, field.Type, at)
 			continue
 		}
-		out += row(docs, owner, field, at)
+		out += row(t, docs, owner, field, at)
 	}
 	return out
 }
 
-func row(docs map[string]string, owner reflect.Type, field reflect.StructField, path string) string {
+func row(t *testing.T, docs map[string]string, owner reflect.Type, field reflect.StructField, path string) string {
 	var sources []string
 	if env := field.Tag.Get("env"); env != "" {
 		sources = append(sources, "`"+env+"`")
@@ -111,32 +112,40 @@ func row(docs map[string]string, owner reflect.Type, field reflect.StructField, 
 	if fallback != "" {
 		fallback = "`" + fallback + "`"
 	}
+	if docs[owner.Name()+"."+field.Name] == "" {
+		t.Errorf("%s.%s has no comment", owner.Name(), field.Name)
+	}
 	return fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", path, typeName(field.Type), fallback, strings.Join(sources, ", "), docs[owner.Name()+"."+field.Name])
 }
 
-// fieldComments reads the comments of all fields in config.go, by "Type.Field".
+// fieldComments reads the comments of all fields of the package's types, by
+// "Type.Field".
 func fieldComments(t *testing.T) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
+	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	docs := map[string]string{}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok {
-			return true
+	for _, path := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if fields, ok := spec.Type.(*ast.StructType); ok {
-			for _, f := range fields.Fields.List {
-				text := strings.Join(strings.Fields(f.Doc.Text()), " ")
-				if text == "" {
-					t.Errorf("%s.%s has no comment", spec.Name, f.Names[0])
-				}
-				docs[spec.Name.Name+"."+f.Names[0].Name] = text
+		ast.Inspect(file, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
 			}
-		}
-		return true
-	})
+			if fields, ok := spec.Type.(*ast.StructType); ok {
+				for _, f := range fields.Fields.List {
+					if len(f.Names) == 1 {
+						docs[spec.Name.Name+"."+f.Names[0].Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+					}
+				}
+			}
+			return true
+		})
+	}
 	return docs
 }

@@ -3,11 +3,46 @@ package config
 import (
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
-
-	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
+
+// Registry is a registry that images are pulled from.
+type Registry struct {
+	// Name in URLs and answers, unique; lower-case letters, digits and hyphens. `sboms` is taken. Required.
+	Name string `yaml:"name"`
+	// Host that users write in image references, with the port if it is not 443. Required.
+	Host string `yaml:"host"`
+	// Other hosts under which the same registry appears in webhooks and references.
+	Aliases []string `yaml:"aliases"`
+	// Host to connect to in place of `host`, when that is not reachable from here.
+	Endpoint string `yaml:"endpoint"`
+	// Whether to speak HTTP without TLS. Credentials then travel in the clear.
+	PlainHTTP bool `yaml:"plain_http" default:"false"`
+	// PEM file of certificate authorities to trust for this registry besides the system's, in place of `ca_file`.
+	CAFile string `yaml:"ca_file" path:"true"`
+	// Hosts, with the port if it is not 443, of token and storage services that belong to the registry. Only these, `host` and `endpoint` may have private addresses.
+	TrustedHosts []string `yaml:"trusted_hosts"`
+	// Time one small request may take, and each pause within a layer.
+	RequestTimeout time.Duration `yaml:"request_timeout" default:"30s"`
+	// How to log in; nothing for anonymous. One of the three ways.
+	Auth RegistryAuth `yaml:"auth"`
+	// What the registry sends when something is pushed; leave it out when it sends nothing.
+	Webhook Webhook `yaml:"webhook"`
+}
+
+// RegistryAuth is how to log in to a registry.
+type RegistryAuth struct {
+	// Docker config.json whose credentials and credential helpers are used.
+	DockerConfig string `yaml:"docker_config" path:"true"`
+	// User name, together with `password`.
+	Username string `yaml:"username"`
+	// Password or access token of `username`.
+	Password Secret `yaml:"password"`
+	// Bearer token that is sent as it is.
+	Token Secret `yaml:"token"`
+}
 
 // reservedName is where uploaded SBOMs live; a registry cannot have it.
 const reservedName = "sboms"
@@ -102,27 +137,5 @@ func (r Registry) checkAuth(ps *Problems, path string) {
 	}
 	if (a.Username == "") != (a.Password == "") {
 		ps.add(path, "username and password belong together")
-	}
-}
-
-var webhookField = regexp.MustCompile(`^(format|auth\.(kind|header|secrets(\[\d+\])?))$`)
-
-// checkWebhook asks the webhook room, which knows the formats.
-func (r Registry) checkWebhook(ps *Problems, path string) {
-	if r.Webhook.Format == "" {
-		if r.Webhook.Auth.Kind != "" || r.Webhook.Auth.Header != "" || len(r.Webhook.Auth.Secrets) > 0 {
-			ps.add(path+".format", "empty")
-		}
-		return
-	}
-	for _, err := range r.endpoint(0).FormatProblems() {
-		key, text := path, err.Error()
-		if field, rest, ok := strings.Cut(text, ": "); ok && webhookField.MatchString(field) {
-			key, text = path+"."+field, rest
-		}
-		if hint := errs.Hint(err); hint != "" {
-			text += "; " + hint
-		}
-		ps.add(key, "%s", text)
 	}
 }
