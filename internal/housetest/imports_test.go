@@ -16,7 +16,7 @@ var levels = map[string]int{
 	"internal/errs": 0, "internal/image": 0, "internal/vuln": 0, "internal/sbom": 0,
 
 	// The work, and the plumbing.
-	"internal/scan": 1, "internal/inventory": 1, "internal/report": 1,
+	"internal/scan": 1, "internal/inventory": 1, "internal/report": 1, "internal/reconcile": 1,
 	"internal/httpserver": 1, "internal/telemetry": 1,
 
 	// Edges: each knows one thing of the outside world.
@@ -55,6 +55,7 @@ var sideways = map[[2]string]string{
 	{"internal/sbom", "internal/errs"}:          "every package names its failures by kind",
 	{"internal/vuln", "internal/errs"}:          "every package names its failures by kind",
 	{"internal/scan", "internal/inventory"}:     "the story of a scan hands inventories on",
+	{"internal/reconcile", "internal/scan"}:     "what differs becomes a scan; rules are the same for both",
 	{"internal/match", "internal/match/vulndb"}: "a room and its back room: the database's life on disk",
 	{"internal/app", "internal/config"}:         "assembly: app is built from the configuration",
 	{"internal/app", "internal/intake"}:         "assembly: app wires the receiver",
