@@ -11,10 +11,14 @@ import (
 // Webhook is an endpoint: it is served at /webhooks/ followed by the registry's
 // name.
 type Webhook struct {
-	// Format of the bodies: distribution, harbor or generic. Empty means no webhook.
+	// Format of the bodies; docs/webhooks.md lists them. Empty means no webhook.
 	Format string `yaml:"format"`
 	// How a body proves where it comes from.
 	Auth WebhookAuth `yaml:"auth"`
+	// Nexus and Artifactory: their own name of the repository that this registry is; events of others are ignored. Empty takes all.
+	Source string `yaml:"source"`
+	// Nexus and Artifactory: what stands before the names in events to make them those of image references: `none`, `source` (their own name of the repository), or a path. Empty means what is usual for the format.
+	RepositoryPrefix string `yaml:"repository_prefix"`
 }
 
 // WebhookAuth is how a body proves where it comes from.
@@ -23,11 +27,13 @@ type WebhookAuth struct {
 	Kind string `yaml:"kind"`
 	// Header that carries the proof, where the kind leaves a choice.
 	Header string `yaml:"header"`
+	// Query parameter that carries the secret of kind `query`; empty means `token`.
+	Parameter string `yaml:"parameter"`
 	// Accepted secrets; two at once allow to change them without a gap.
 	Secrets []Secret `yaml:"secrets"`
 }
 
-var webhookField = regexp.MustCompile(`^(format|auth\.(kind|header|secrets(\[\d+\])?))$`)
+var webhookField = regexp.MustCompile(`^(format|source|repository_prefix|auth\.(kind|header|parameter|secrets(\[\d+\])?))$`)
 
 // checkWebhook asks the webhook room, which knows the formats.
 func (r Registry) checkWebhook(ps *Problems, path string) {
@@ -68,8 +74,10 @@ func (r Registry) endpoint(maxBody Size) webhook.Endpoint {
 	}
 	return webhook.Endpoint{
 		Registry: r.Name, Host: r.Host, Aliases: r.Aliases,
-		Format:  r.Webhook.Format,
-		Auth:    webhook.Auth{Kind: r.Webhook.Auth.Kind, Header: r.Webhook.Auth.Header, Secrets: secrets},
+		Format: r.Webhook.Format, Source: r.Webhook.Source, RepositoryPrefix: r.Webhook.RepositoryPrefix,
+		Auth: webhook.Auth{
+			Kind: r.Webhook.Auth.Kind, Header: r.Webhook.Auth.Header, Parameter: r.Webhook.Auth.Parameter, Secrets: secrets,
+		},
 		MaxBody: int64(maxBody),
 	}
 }

@@ -1,12 +1,10 @@
 package webhook
 
 import (
-	"crypto/hmac"
+	"crypto/sha1"
 	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/hex"
 	"fmt"
-	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -17,19 +15,29 @@ import (
 const (
 	AuthHeader     = "header"      // a header whose whole value is the secret
 	AuthBearer     = "bearer"      // Authorization: Bearer <secret> (RFC 6750, section 2.1)
-	AuthHMACSHA256 = "hmac-sha256" // a header holding "sha256=<hex>" over the raw body
+	AuthBasic      = "basic"       // Authorization: Basic …; the secret is "user:password" (RFC 7617)
+	AuthQuery      = "query"       // a query parameter whose whole value is the secret
+	AuthPath       = "path"        // the secret is the part of the path behind the registry's name
+	AuthHMACSHA256 = "hmac-sha256" // a header holding the HMAC of the raw body in hex
+	AuthHMACSHA1   = "hmac-sha1"   // the same with SHA-1, for senders that know no better
 	AuthNone       = "none"        // nothing is checked; has to be written down
 )
 
-const defaultSignatureHeader = "X-Signature"
+// authKinds lists the kinds in the order people should consider them.
+func authKinds() []string {
+	return []string{AuthHMACSHA256, AuthBearer, AuthHeader, AuthBasic, AuthHMACSHA1, AuthQuery, AuthPath, AuthNone}
+}
 
 // Auth is how an endpoint knows its sender.
 type Auth struct {
 	// Kind is one of the Auth constants; there is no default.
 	Kind string
-	// Header is required for AuthHeader, "X-Signature" by default for
-	// AuthHMACSHA256 and must be empty for the others.
+	// Header is required for AuthHeader, the sender's own by default for the HMAC
+	// kinds and must be empty for the others.
 	Header string
+	// Parameter is the query parameter of AuthQuery, "token" by default; it must
+	// be empty for the others.
+	Parameter string
 	// Secrets holds one secret, or two while rotating: either is accepted.
 	Secrets []string
 }
@@ -42,8 +50,10 @@ func (a Auth) GoString() string { return a.String() }
 
 func (a Auth) problems() []error {
 	var all []error
-	if err := a.validateHeader(); err != nil {
-		all = append(all, err)
+	for _, check := range []func() error{a.validateKind, a.validateHeader, a.validateParameter} {
+		if err := check(); err != nil {
+			all = append(all, err)
+		}
 	}
 	switch {
 	case a.Kind == AuthNone:
@@ -63,37 +73,44 @@ func (a Auth) problems() []error {
 	return all
 }
 
-func (a Auth) knownKind() bool {
-	switch a.Kind {
-	case AuthHeader, AuthBearer, AuthHMACSHA256, AuthNone:
-		return true
-	}
-	return false
-}
+func (a Auth) knownKind() bool { return slices.Contains(authKinds(), a.Kind) }
 
-func (a Auth) validateHeader() error {
-	switch a.Kind {
-	case AuthHeader:
-		if !isToken(a.Header) {
-			return errs.New(errs.Invalid, "auth.header: %.80q is not a header name", a.Header)
-		}
-	case AuthHMACSHA256:
-		if a.Header != "" && !isToken(a.Header) {
-			return errs.New(errs.Invalid, "auth.header: %.80q is not a header name", a.Header)
-		}
-	case AuthBearer, AuthNone:
-		if a.Header != "" {
-			return errs.New(errs.Invalid, "auth.header: has no meaning for kind %s", a.Kind)
-		}
-	case "":
+func (a Auth) validateKind() error {
+	switch {
+	case a.Kind == "":
 		return errs.New(errs.Invalid, "auth.kind: is missing").
-			WithHint("name header, bearer or hmac-sha256; to accept unverified requests write none")
-	default:
+			WithHint("name one of %s; to accept unverified requests write none", strings.Join(authKinds(), ", "))
+	case !a.knownKind():
 		return errs.New(errs.Invalid, "auth.kind: %.80q is not known", a.Kind).
-			WithHint("use header, bearer, hmac-sha256 or none")
+			WithHint("use one of %s", strings.Join(authKinds(), ", "))
 	}
 	return nil
 }
+
+func (a Auth) validateHeader() error {
+	switch {
+	case !a.knownKind():
+		return nil
+	case a.Kind == AuthHeader && !isToken(a.Header), a.isHMAC() && a.Header != "" && !isToken(a.Header):
+		return errs.New(errs.Invalid, "auth.header: %.80q is not a header name", a.Header)
+	case a.Kind != AuthHeader && !a.isHMAC() && a.Header != "":
+		return errs.New(errs.Invalid, "auth.header: has no meaning for kind %s", a.Kind)
+	}
+	return nil
+}
+
+func (a Auth) validateParameter() error {
+	if a.knownKind() && a.Kind != AuthQuery && a.Parameter != "" {
+		return errs.New(errs.Invalid, "auth.parameter: has no meaning for kind %s", a.Kind)
+	}
+	return nil
+}
+
+func (a Auth) isHMAC() bool { return a.Kind == AuthHMACSHA256 || a.Kind == AuthHMACSHA1 }
+
+// needsBody reports whether the credential cannot be checked before the body is
+// there.
+func (a Auth) needsBody() bool { return a.isHMAC() }
 
 // validateSecret refuses what can never match or was meant otherwise: HTTP
 // trims header values, and a secret read from a file often ends in a newline.
@@ -107,6 +124,10 @@ func (a Auth) validateSecret(secret string) error {
 		return errs.New(errs.Invalid, "holds a control character")
 	case a.Kind == AuthBearer && len(secret) > 7 && strings.EqualFold(secret[:7], "Bearer "):
 		return errs.New(errs.Invalid, "repeats the word Bearer, which kind bearer adds")
+	case a.Kind == AuthBasic && !strings.Contains(secret, ":"):
+		return errs.New(errs.Invalid, "is not written as user:password")
+	case a.Kind == AuthPath && strings.Contains(secret, "/"):
+		return errs.New(errs.Invalid, "holds a slash, which ends a part of a path")
 	}
 	return nil
 }
@@ -119,97 +140,27 @@ func isToken(s string) bool {
 	})
 }
 
-// check verifies a request by the configured kind. The error is of kind
-// Unauthorized and says what was expected, never what was given.
-func (a Auth) check(header http.Header, body []byte) error {
+// check verifies a request by the configured kind; signed says where this
+// sender puts an HMAC. The error is of kind Unauthorized and says what was
+// expected, never what was given.
+func (a Auth) check(r request, signed signing) error {
 	switch a.Kind {
 	case AuthNone:
 		return nil
 	case AuthBearer:
-		return a.checkBearer(header)
+		return a.checkBearer(r.header)
+	case AuthBasic:
+		return a.checkBasic(r.header)
 	case AuthHeader:
-		return a.checkHeader(header)
+		return a.checkHeader(r.header)
+	case AuthQuery:
+		return a.checkQuery(r.query)
+	case AuthPath:
+		return a.checkPath(r.rest)
 	case AuthHMACSHA256:
-		return a.checkHMAC(header, body)
+		return a.checkHMAC(sha256.New, r.header, r.body, signed)
+	case AuthHMACSHA1:
+		return a.checkHMAC(sha1.New, r.header, r.body, signed)
 	}
 	return errs.New(errs.Unauthorized, "webhook: the endpoint has no way to verify a request")
-}
-
-func (a Auth) checkHeader(header http.Header) error {
-	value, err := single(header, a.Header)
-	if err != nil {
-		return err
-	}
-	if !a.matches(value) {
-		return refused(a.Header)
-	}
-	return nil
-}
-
-func (a Auth) checkBearer(header http.Header) error {
-	value, err := single(header, "Authorization")
-	if err != nil {
-		return err
-	}
-	scheme, token, _ := strings.Cut(value, " ")
-	if !strings.EqualFold(scheme, "Bearer") || !a.matches(strings.TrimLeft(token, " ")) {
-		return refused("Authorization")
-	}
-	return nil
-}
-
-func (a Auth) checkHMAC(header http.Header, body []byte) error {
-	name := a.Header
-	if name == "" {
-		name = defaultSignatureHeader
-	}
-	value, err := single(header, name)
-	if err != nil {
-		return err
-	}
-	encoded, ok := strings.CutPrefix(value, "sha256=")
-	sum, err := hex.DecodeString(encoded)
-	if !ok || err != nil || len(sum) != sha256.Size {
-		return refused(name)
-	}
-	good := false
-	for _, secret := range a.Secrets {
-		mac := hmac.New(sha256.New, []byte(secret))
-		mac.Write(body)
-		if hmac.Equal(sum, mac.Sum(nil)) && secret != "" {
-			good = true
-		}
-	}
-	if !good {
-		return refused(name)
-	}
-	return nil
-}
-
-// matches compares with every secret in constant time; hashing both sides
-// hides the length. An empty value never matches.
-func (a Auth) matches(value string) bool {
-	given, good := sha256.Sum256([]byte(value)), 0
-	for _, secret := range a.Secrets {
-		want := sha256.Sum256([]byte(secret))
-		good |= subtle.ConstantTimeCompare(given[:], want[:])
-	}
-	return good == 1 && value != ""
-}
-
-// single returns the value of a header that must stand exactly once: of two
-// values, a proxy and we might read different ones.
-func single(header http.Header, name string) (string, error) {
-	values := header.Values(name)
-	switch {
-	case len(values) > 1:
-		return "", errs.New(errs.Unauthorized, "webhook: header %s is given more than once", name)
-	case len(values) == 0 || values[0] == "":
-		return "", errs.New(errs.Unauthorized, "webhook: header %s is missing or empty", name)
-	}
-	return values[0], nil
-}
-
-func refused(header string) error {
-	return errs.New(errs.Unauthorized, "webhook: the credential in header %s was refused", header)
 }

@@ -25,8 +25,8 @@ func TestFormatsAreComplete(t *testing.T) {
 	for _, f := range formats() {
 		t.Run(f.name, func(t *testing.T) {
 			for what, function := range map[string]any{"verify": f.verify, "parse": f.parse} {
-				if got := fileOf(function); got != f.name+".go" {
-					t.Errorf("%s of %s is in %s, want it in %s.go", what, f.name, got, f.name)
+				if got := fileOf(function); got != strings.ReplaceAll(f.name, "-", "_")+".go" {
+					t.Errorf("%s of %s is in %s, want a file named after the format", what, f.name, got)
 				}
 			}
 			if len(f.kinds) == 0 {
@@ -39,7 +39,7 @@ func TestFormatsAreComplete(t *testing.T) {
 			if pages, _ := filepath.Glob(filepath.Join("..", "..", "deploy", "registries", f.name+".*")); len(pages) == 0 {
 				t.Errorf("deploy/registries has no page for %s", f.name)
 			}
-			if want := "Fuzz" + strings.ToUpper(f.name[:1]) + f.name[1:]; !slices.Contains(fuzzers, want) {
+			if want := "Fuzz" + camel(f.name); !slices.Contains(fuzzers, want) {
 				t.Errorf("fuzz_test.go has no %s", want)
 			}
 		})
@@ -71,7 +71,7 @@ func TestNothingIsLeftOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if e.IsDir() && e.Name() != "fuzz" && !slices.Contains(Formats(), e.Name()) {
+		if e.IsDir() && e.Name() != "fuzz" && !isFormatName(e.Name()) {
 			t.Errorf("testdata/%s belongs to no format", e.Name())
 		}
 	}
@@ -81,7 +81,7 @@ func TestNothingIsLeftOver(t *testing.T) {
 // from docs/webhooks.md.
 func TestEverythingIsDocumented(t *testing.T) {
 	page := string(readFile(t, documentation))
-	words := append(Reasons(), AuthBearer, AuthHeader, AuthHMACSHA256, AuthNone)
+	words := append(Reasons(), authKinds()...)
 	words = append(words, metricNames(t)...)
 	for _, word := range words {
 		if !strings.Contains(page, "`"+word+"`") {
@@ -114,11 +114,20 @@ func TestDocumentedConfigurationIsValid(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range Formats() {
+	for _, name := range names() {
 		if !formats[name] {
 			t.Errorf("no configuration of format %s is shown", name)
 		}
 	}
+}
+
+// names lists the first name of each format.
+func names() []string {
+	var all []string
+	for _, f := range formats() {
+		all = append(all, f.name)
+	}
+	return all
 }
 
 func endpointsOf(t *testing.T, page, text string) []Endpoint {
@@ -129,9 +138,11 @@ func endpointsOf(t *testing.T, page, text string) []Endpoint {
 			Aliases    []string
 			Webhook    struct {
 				Format string
+				Source string
+				Prefix string `yaml:"repository_prefix"`
 				Auth   struct {
-					Kind, Header string
-					Secrets      []string
+					Kind, Header, Parameter string
+					Secrets                 []string
 				}
 			}
 		}
@@ -143,7 +154,11 @@ func endpointsOf(t *testing.T, page, text string) []Endpoint {
 	for _, r := range config.Registries {
 		endpoints = append(endpoints, Endpoint{
 			Registry: r.Name, Host: r.Host, Aliases: r.Aliases, Format: r.Webhook.Format,
-			Auth: Auth{Kind: r.Webhook.Auth.Kind, Header: r.Webhook.Auth.Header, Secrets: r.Webhook.Auth.Secrets},
+			Source: r.Webhook.Source, RepositoryPrefix: r.Webhook.Prefix,
+			Auth: Auth{
+				Kind: r.Webhook.Auth.Kind, Header: r.Webhook.Auth.Header, Parameter: r.Webhook.Auth.Parameter,
+				Secrets: r.Webhook.Auth.Secrets,
+			},
 		})
 	}
 	if len(endpoints) == 0 {
@@ -152,10 +167,24 @@ func endpointsOf(t *testing.T, page, text string) []Endpoint {
 	return endpoints
 }
 
+// isFormatName reports whether a name is the first name of a format.
+func isFormatName(name string) bool {
+	return slices.Contains(names(), name)
+}
+
 func fileOf(function any) string {
 	pc := reflect.ValueOf(function).Pointer()
 	file, _ := runtime.FuncForPC(pc).FileLine(pc)
 	return filepath.Base(file)
+}
+
+// camel writes a name as part of a Go identifier: "ecr-sns" as "EcrSns".
+func camel(name string) string {
+	out := ""
+	for _, part := range strings.Split(name, "-") {
+		out += strings.ToUpper(part[:1]) + part[1:]
+	}
+	return out
 }
 
 func functionsOf(t *testing.T, file string) []string {

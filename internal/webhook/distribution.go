@@ -1,8 +1,8 @@
 package webhook
 
 import (
+	"context"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -40,9 +40,7 @@ type distributionEvent struct {
 }
 
 // verifyDistribution: the sender cannot sign, it adds configured headers.
-func verifyDistribution(auth Auth, header http.Header, body []byte) error {
-	return auth.check(header, body)
-}
+func verifyDistribution(ctx context.Context, r request) error { return r.verify(ctx, signing{}) }
 
 // parseDistribution reads an envelope. One event of a wrong shape is an ignored
 // item: a refused request would be sent for ever and hold up all later ones.

@@ -29,9 +29,23 @@ type Endpoint struct {
 	// Format is one of Formats. Nothing in a request changes it.
 	Format string
 	Auth   Auth
+	// Source is the name the sender has for the repository manager's repository
+	// that this registry is (Nexus, Artifactory); events of others are ignored as
+	// another registry's. Empty takes all.
+	Source string
+	// RepositoryPrefix says what stands before names of the payload in image
+	// references: PrefixNone, PrefixSource, a path of its own, or empty for what
+	// is usual for the format (Nexus, Artifactory).
+	RepositoryPrefix string
 	// MaxBody is the largest body in bytes; 0 stands for 1 MiB.
 	MaxBody int64
 }
+
+// The words of RepositoryPrefix.
+const (
+	PrefixNone   = "none"
+	PrefixSource = "source" // the sender's own repository name
+)
 
 // registryName keeps names out of trouble in URLs, metric labels and logs.
 var registryName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
@@ -95,6 +109,23 @@ func (e Endpoint) FormatProblems() []error {
 		all = append(all, errs.New(errs.Invalid, "auth.kind: %s senders cannot do %s", f.name, e.Auth.Kind).
 			WithHint("use one of: %s", strings.Join(f.kinds, ", ")))
 	}
+	return append(all, e.sourceProblems(f)...)
+}
+
+var pathPattern = regexp.MustCompile(`^[a-z0-9._/-]{1,200}$`)
+
+func (e Endpoint) sourceProblems(f format) []error {
+	var all []error
+	if e.Source != "" && !f.manager {
+		all = append(all, errs.New(errs.Invalid, "source: has no meaning for format %s", e.Format))
+	}
+	switch {
+	case e.RepositoryPrefix == "":
+	case !f.manager:
+		all = append(all, errs.New(errs.Invalid, "repository_prefix: has no meaning for format %s", e.Format))
+	case !pathPattern.MatchString(e.RepositoryPrefix):
+		all = append(all, errs.New(errs.Invalid, "repository_prefix: %.80q is neither none, source nor a path", e.RepositoryPrefix))
+	}
 	return all
 }
 
@@ -112,10 +143,12 @@ func (e Endpoint) maxBody() int64 {
 	return e.MaxBody
 }
 
+func (e Endpoint) canonicalHost() string { return image.CanonicalHost(e.Host) }
+
 // answersTo reports whether host, in canonical form, is one of the endpoint's
 // names.
 func (e Endpoint) answersTo(host string) bool {
-	if image.CanonicalHost(e.Host) == host {
+	if e.canonicalHost() == host {
 		return true
 	}
 	return slices.ContainsFunc(e.Aliases, func(alias string) bool { return image.CanonicalHost(alias) == host })

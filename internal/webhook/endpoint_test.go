@@ -32,7 +32,7 @@ func TestValidate(t *testing.T) {
 		{"unknown format", func(e *Endpoint) { e.Format = "quay" }, "format"},
 		{"no format", func(e *Endpoint) { e.Format = "" }, "format"},
 		{"no kind", func(e *Endpoint) { e.Auth.Kind = "" }, "auth.kind"},
-		{"unknown kind", func(e *Endpoint) { e.Auth.Kind = "basic" }, "auth.kind"},
+		{"unknown kind", func(e *Endpoint) { e.Auth.Kind = "kerberos" }, "auth.kind"},
 		{"kind the sender cannot do", func(e *Endpoint) { e.Auth.Kind = AuthHMACSHA256 }, "auth.kind"},
 		{"header missing", func(e *Endpoint) { e.Auth.Kind = AuthHeader }, "auth.header"},
 		{"header is none", func(e *Endpoint) { e.Auth.Kind, e.Auth.Header = AuthHeader, "X Token:" }, "auth.header"},

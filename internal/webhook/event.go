@@ -95,6 +95,9 @@ const (
 	ReasonOtherRegistry = "other_registry" // names a host the endpoint does not have
 	ReasonBadRepository = "bad_repository" // the repository breaks the OCI grammar
 	ReasonNoReference   = "no_reference"   // neither a usable tag nor a usable digest
+	ReasonPing          = "ping"           // a test call
+	ReasonReferrer      = "referrer"       // refers to an image and is none itself
+	ReasonArtifact      = "artifact"       // neither an image nor anything about one
 	ReasonOtherEvent    = "other_event"    // known, and not about content
 	ReasonUnknownEvent  = "unknown_event"  // an action or type we do not know
 	ReasonMalformed     = "malformed"      // one event of a batch has the wrong shape
@@ -104,7 +107,7 @@ const (
 func Reasons() []string {
 	return []string{
 		ReasonPull, ReasonMount, ReasonBlob, ReasonChart, ReasonSignature, ReasonAttestation, ReasonOtherRegistry,
-		ReasonBadRepository, ReasonNoReference, ReasonOtherEvent, ReasonUnknownEvent, ReasonMalformed,
+		ReasonBadRepository, ReasonNoReference, ReasonPing, ReasonReferrer, ReasonArtifact, ReasonOtherEvent, ReasonUnknownEvent, ReasonMalformed,
 	}
 }
 

@@ -1,9 +1,9 @@
 package webhook
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -33,9 +33,7 @@ const maxReference = 1024
 const noHost = "registry.invalid"
 
 // verifyGeneric: the caller is a script that can do any of our kinds.
-func verifyGeneric(auth Auth, header http.Header, body []byte) error {
-	return auth.check(header, body)
-}
+func verifyGeneric(ctx context.Context, r request) error { return r.verify(ctx, plainSigning) }
 
 // parseGeneric reads references. The caller can mend its request, so one wrong
 // reference refuses all of it, naming the field. An Idempotency-Key with the

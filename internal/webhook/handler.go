@@ -38,23 +38,31 @@ func WithLogger(logger *slog.Logger) Option {
 // bounds the memory that callers can hold who have not proved anything yet.
 const maxReading = 128
 
+// WithKeys sets where the keys of senders that sign are found. Without it such
+// requests are refused.
+func WithKeys(keys Keys) Option { return func(h *handler) { h.keys = keys } }
+
+// WithRejections sets who is told of every request that was refused or not
+// stored: the endpoint's registry, the status, the reason as metrics have it and
+// the words the sender was told. It is called before the answer and must not
+// block.
+func WithRejections(told func(registry string, status int, reason, detail string)) Option {
+	return func(h *handler) { h.rejected = told }
+}
+
 type handler struct {
 	reading   chan struct{}
 	endpoints map[string]door
 	sink      Sink
 	metrics   Metrics
 	logger    *slog.Logger
+	keys      Keys
+	rejected  func(registry string, status int, reason, detail string)
 	now       func() time.Time
 }
 
-// door is an endpoint with its format.
-type door struct {
-	Endpoint
-	format format
-}
-
-// NewHandler serves POST /webhooks/{registry} for every endpoint. It returns an
-// error of kind Invalid for an endpoint that is not valid or is there twice. It
+// NewHandler serves /webhooks/{registry} for every endpoint. It returns an error
+// of kind Invalid for an endpoint that is not valid or is there twice. It
 // never redirects: a sender would follow with a GET and take that for success.
 // How long a body may take to arrive is the server's to bound.
 func NewHandler(endpoints []Endpoint, sink Sink, metrics Metrics, options ...Option) (http.Handler, error) {
@@ -64,6 +72,7 @@ func NewHandler(endpoints []Endpoint, sink Sink, metrics Metrics, options ...Opt
 		sink:      sink,
 		metrics:   metrics.orUnregistered(),
 		logger:    slog.New(slog.DiscardHandler),
+		rejected:  func(string, int, string, string) {},
 		now:       time.Now,
 	}
 	for _, option := range options {
@@ -76,81 +85,83 @@ func NewHandler(endpoints []Endpoint, sink Sink, metrics Metrics, options ...Opt
 		if _, twice := h.endpoints[e.Registry]; twice {
 			return nil, errs.New(errs.Invalid, "webhook: registry: name %q is used twice", e.Registry)
 		}
-		f, _ := findFormat(e.Format) // Validate knows it
-		h.endpoints[e.Registry] = door{Endpoint: e, format: f}
+		h.endpoints[e.Registry] = newDoor(e, h.keys)
 		h.metrics.prepare(e.Registry, h.now())
 	}
 	return h, nil
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	registry, _ := strings.CutPrefix(r.URL.Path, pathPrefix)
+	path, _ := strings.CutPrefix(r.URL.Path, pathPrefix)
+	registry, rest, more := strings.Cut(path, "/")
 	d, ok := h.endpoints[registry]
 	switch {
-	case !ok:
-		h.metrics.reject("", string(errs.NotFound))
-		httpserver.WriteProblem(w, r, errs.New(errs.NotFound, "webhook: there is no such endpoint").
+	case !ok, more && d.Auth.Kind != AuthPath:
+		h.reject(w, r, "", errs.New(errs.NotFound, "webhook: there is no such endpoint").
 			WithHint("the last part of the URL is the configured name of the registry"))
-	case r.Method != http.MethodPost:
+	case !d.format.takes(r.Method):
 		h.metrics.reject(registry, reasonMethod)
-		w.Header().Set("Allow", http.MethodPost)
+		h.rejected(registry, http.StatusMethodNotAllowed, reasonMethod, "a "+clean(r.Method, maxWord)+" request")
+		w.Header().Set("Allow", strings.Join(d.format.accepted(), ", "))
 		httpserver.MethodNotAllowed(w, r)
 	default:
-		h.receive(w, r, d)
+		h.receive(w, r, d, rest)
 	}
 }
 
-// receive is the way of a request: read, verify, parse, store, answer.
-func (h *handler) receive(w http.ResponseWriter, r *http.Request, d door) {
+// receive is the way of a request: verify, read, parse, store, answer.
+func (h *handler) receive(w http.ResponseWriter, r *http.Request, d door, rest string) {
 	started := h.now()
 	h.metrics.receive(d.Registry)
-	items, err := h.items(w, r, d, started)
+	read, err := h.read(w, r, d, rest, started)
 	if err == nil {
-		err = h.store(r.Context(), d.Registry, items)
+		err = h.store(r.Context(), d.Registry, read.items)
 	}
 	if err != nil {
-		h.metrics.reject(d.Registry, string(errs.KindOf(err)))
-		httpserver.WriteProblem(w, r, err)
+		h.reject(w, r, d.Registry, err)
 		return
 	}
-	h.metrics.accept(d.Registry, items, started, h.now())
-	h.warnOfHosts(r.Context(), d, items)
-	answer(w, items)
+	if read.greeting != nil {
+		h.metrics.greet(d.Registry)
+		read.greeting.write(w)
+		return
+	}
+	h.metrics.accept(d.Registry, read.items, started, h.now())
+	h.warnOfHosts(r.Context(), d, read.items)
+	answer(w, read.items)
 }
 
-// items reads and verifies a request within the bound on bodies, and parses it.
-// A credential that is in the header alone is looked at before the body: who has
-// none does not get us to read.
-func (h *handler) items(w http.ResponseWriter, r *http.Request, d door, received time.Time) ([]Item, error) {
-	if d.Auth.Kind != AuthHMACSHA256 {
-		if err := d.format.verify(d.Auth, r.Header, nil); err != nil {
-			return nil, err
+// reject answers with a problem and leaves a trace of it.
+func (h *handler) reject(w http.ResponseWriter, r *http.Request, registry string, err error) {
+	problem := httpserver.ProblemOf(err)
+	h.metrics.reject(registry, string(problem.Kind))
+	h.rejected(registry, problem.Status, string(problem.Kind), problem.Detail)
+	httpserver.WriteProblem(w, r, err)
+}
+
+// read verifies and reads a request within the bound on bodies. A credential
+// that does not depend on the body is looked at before it: who has none does not
+// get us to read.
+func (h *handler) read(w http.ResponseWriter, r *http.Request, d door, rest string, received time.Time) (reading, error) {
+	in := request{
+		endpoint: d.Endpoint, method: r.Method, rest: rest, query: r.URL.Query(), header: r.Header, received: received, keys: d.keys,
+	}
+	if !d.Auth.needsBody() {
+		if err := d.format.verify(r.Context(), in); err != nil {
+			return reading{}, err
 		}
 	}
 	select {
 	case h.reading <- struct{}{}:
 		defer func() { <-h.reading }()
 	default:
-		return nil, &errs.Error{Kind: errs.Unavailable, Op: "webhook: too many requests at once", RetryAfter: time.Second}
+		return reading{}, &errs.Error{Kind: errs.Unavailable, Op: "webhook: too many requests at once", RetryAfter: time.Second}
 	}
-	return d.items(w, r, received)
-}
-
-// items reads, verifies and parses a request.
-func (d door) items(w http.ResponseWriter, r *http.Request, received time.Time) ([]Item, error) {
-	body, err := readBody(w, r, d.maxBody())
-	if err != nil {
-		return nil, err
+	var err error
+	if in.body, err = readBody(w, r, d.maxBody()); err != nil {
+		return reading{}, err
 	}
-	if err := d.format.verify(d.Auth, r.Header, body); err != nil {
-		return nil, err
-	}
-	items, err := d.format.parse(request{endpoint: d.Endpoint, header: r.Header, body: body, received: received})
-	if err != nil {
-		return nil, err
-	}
-	setKeys(items)
-	return items, nil
+	return d.read(r.Context(), in)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
@@ -160,11 +171,15 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	case err == nil:
 		return body, nil
 	case errors.As(err, &tooLarge):
-		return nil, errs.New(errs.TooLarge, "webhook: the body is larger than %d bytes", limit)
+		return nil, bodyTooLarge(limit)
 	case errs.KindOf(err) == errs.Internal:
 		return nil, errs.Wrap(errs.Invalid, "webhook: read the body", err)
 	}
 	return nil, errs.Op("webhook: read the body", err)
+}
+
+func bodyTooLarge(limit int64) error {
+	return errs.New(errs.TooLarge, "webhook: the body is larger than %d bytes", limit)
 }
 
 // store makes the items durable. Whatever goes wrong, the sender is told to

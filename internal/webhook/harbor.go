@@ -2,8 +2,8 @@ package webhook
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,9 +42,7 @@ type harborResource struct {
 
 // verifyHarbor: Harbor sends the policy's "Auth Header" verbatim as
 // Authorization and cannot sign.
-func verifyHarbor(auth Auth, header http.Header, body []byte) error {
-	return auth.check(header, body)
-}
+func verifyHarbor(ctx context.Context, r request) error { return r.verify(ctx, signing{}) }
 
 // parseHarbor reads both bodies; what tells them apart is specversion, which a
 // CloudEvent must have (CloudEvents 1.0, "REQUIRED Attributes").

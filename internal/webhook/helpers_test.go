@@ -125,7 +125,11 @@ func sampleRequest(t testing.TB, format, name, registry string) *http.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sent := httptest.NewRequest(r.Method, "/webhooks/"+registry, bytes.NewReader(body))
+	target := "/webhooks/" + registry
+	if r.URL.RawQuery != "" {
+		target += "?" + r.URL.RawQuery
+	}
+	sent := httptest.NewRequest(r.Method, target, bytes.NewReader(body))
 	sent.Header = r.Header
 	return sent
 }

@@ -20,16 +20,16 @@ const reasonMethod = "method"
 type Metrics struct{ set *metricSet }
 
 type metricSet struct {
-	received, accepted, ignored, rejected *prometheus.CounterVec
-	duration                              *prometheus.HistogramVec
-	silence                               *silence
+	received, accepted, ignored, rejected, greeted *prometheus.CounterVec
+	duration                                       *prometheus.HistogramVec
+	silence                                        *silence
 }
 
 // NewMetrics registers the metrics of the receiver. The error is of kind
 // Conflict when they are there already.
 func NewMetrics(registerer prometheus.Registerer) (Metrics, error) {
 	s := newMetricSet()
-	for _, c := range []prometheus.Collector{s.received, s.accepted, s.ignored, s.rejected, s.duration, s.silence} {
+	for _, c := range []prometheus.Collector{s.received, s.accepted, s.ignored, s.rejected, s.greeted, s.duration, s.silence} {
 		if err := registerer.Register(c); err != nil {
 			return Metrics{}, errs.Wrap(errs.Conflict, "webhook: register metrics", err)
 		}
@@ -46,6 +46,7 @@ func newMetricSet() *metricSet {
 		accepted: counter("accepted_total", "Events stored that ask for work.", "registry"),
 		ignored:  counter("ignored_total", "Events stored that ask for nothing, by reason.", "registry", "reason"),
 		rejected: counter("rejected_total", "Requests refused or not stored, by reason.", "registry", "reason"),
+		greeted:  counter("greetings_total", "Requests that only asked whether the endpoint is there or wants the events.", "registry"),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tidewaiter_webhook_accept_duration_seconds",
 			Help:    "Time from the request's arrival to its events being stored.",
@@ -72,6 +73,8 @@ func (m Metrics) prepare(registry string, now time.Time) {
 }
 
 func (m Metrics) receive(registry string) { m.set.received.WithLabelValues(registry).Inc() }
+
+func (m Metrics) greet(registry string) { m.set.greeted.WithLabelValues(registry).Inc() }
 
 func (m Metrics) reject(registry, reason string) {
 	m.set.rejected.WithLabelValues(registry, reason).Inc()

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"encoding/json"
 	"flag"
 	"net/http"
@@ -11,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 var update = flag.Bool("update", false, "write the .want.json files of the samples")
@@ -51,37 +52,68 @@ func wantItems(items []Item) []wantItem {
 // TestSamples sends every sample with its headers and compares what reaches
 // the sink with the sample's .want.json.
 func TestSamples(t *testing.T) {
-	for _, format := range Formats() {
-		endpoint := sampleEndpoint(t, format)
+	for _, f := range formats() {
+		format, endpoint := f.name, sampleEndpoint(t, f.name)
 		for _, name := range sampleCases(t, format) {
 			t.Run(format+"/"+name, func(t *testing.T) {
 				sink := &keeper{}
 				w := httptest.NewRecorder()
 				mustHandler(t, sink, endpoint).ServeHTTP(w, sampleRequest(t, format, name, endpoint.Registry))
+				path := filepath.Join("testdata", format, name+".want.json")
+				if w.Code == http.StatusOK {
+					compareWant(t, path, greeted(t, w))
+					return
+				}
 				if w.Code != http.StatusAccepted {
 					t.Fatalf("status %d: %s", w.Code, w.Body)
 				}
 				got := wantItems(sink.kept())
-				path := filepath.Join("testdata", format, name+".want.json")
-				if *update {
-					writeWant(t, path, got)
-				}
-				var want []wantItem
-				if err := json.Unmarshal(readFile(t, path), &want); err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("items (-want +got):\n%s", diff)
-				}
+				compareWant(t, path, got)
 				checkAnswer(t, w, got)
 			})
 		}
 	}
 }
 
-func writeWant(t *testing.T, path string, items []wantItem) {
+// wantGreeting is the answer to a handshake as a .want.json file shows it.
+type wantGreeting struct {
+	Status int               `json:"status"`
+	Header map[string]string `json:"header,omitempty"`
+	Body   any               `json:"body,omitempty"`
+}
+
+func greeted(t *testing.T, w *httptest.ResponseRecorder) wantGreeting {
 	t.Helper()
-	b, err := json.MarshalIndent(items, "", "  ")
+	got := wantGreeting{Status: w.Code, Header: map[string]string{}}
+	for name, values := range w.Header() {
+		got.Header[name] = strings.Join(values, ", ")
+	}
+	if w.Body.Len() > 0 {
+		if err := json.Unmarshal(w.Body.Bytes(), &got.Body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return got
+}
+
+// compareWant compares with a .want.json file, which -update writes.
+func compareWant[T any](t *testing.T, path string, got T) {
+	t.Helper()
+	if *update {
+		writeWant(t, path, got)
+	}
+	var want T
+	if err := json.Unmarshal(readFile(t, path), &want); err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+func writeWant(t *testing.T, path string, want any) {
+	t.Helper()
+	b, err := json.MarshalIndent(want, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,27 +139,59 @@ func checkAnswer(t *testing.T, w *httptest.ResponseRecorder, items []wantItem) {
 }
 
 // TestSamplesNeedTheirCredential takes the credential away from every sample,
-// empties it and gives a wrong one.
+// empties it, gives a wrong one, and gives it twice.
 func TestSamplesNeedTheirCredential(t *testing.T) {
-	spoil := map[string]func(h http.Header, name string){
-		"missing": func(h http.Header, name string) { h.Del(name) },
-		"empty":   func(h http.Header, name string) { h.Set(name, "") },
-		"wrong":   func(h http.Header, name string) { h.Set(name, h.Get(name)[:len(h.Get(name))-1]+"x") },
-		"twice":   func(h http.Header, name string) { h.Add(name, h.Get(name)) },
+	spoil := map[string]func(values []string) []string{
+		"missing": func([]string) []string { return nil },
+		"empty":   func([]string) []string { return []string{""} },
+		"wrong":   func(v []string) []string { return []string{v[0][:len(v[0])-1] + "!"} },
+		"twice":   func(v []string) []string { return []string{v[0], v[0]} },
 	}
-	for _, format := range Formats() {
-		endpoint := sampleEndpoint(t, format)
-		header := map[string]string{AuthBearer: "Authorization", AuthHeader: endpoint.Auth.Header, AuthHMACSHA256: "X-Signature"}[endpoint.Auth.Kind]
-		for _, name := range sampleCases(t, format) {
-			for how, f := range spoil {
+	for _, f := range formats() {
+		endpoint := sampleEndpoint(t, f.name)
+		for _, name := range sampleCases(t, f.name) {
+			for how, change := range spoil {
 				sink, w := &keeper{}, httptest.NewRecorder()
-				r := sampleRequest(t, format, name, endpoint.Registry)
-				f(r.Header, header)
+				r := sampleRequest(t, f.name, name, endpoint.Registry)
+				changeCredential(t, r, endpoint.Auth, change)
 				mustHandler(t, sink, endpoint).ServeHTTP(w, r)
 				if w.Code != http.StatusUnauthorized || sink.calls != 0 {
-					t.Errorf("%s/%s with credential %s: status %d, %d calls of the sink", format, name, how, w.Code, sink.calls)
+					t.Errorf("%s/%s with credential %s: status %d, %d calls of the sink", f.name, name, how, w.Code, sink.calls)
 				}
 			}
 		}
 	}
+}
+
+// changeCredential changes the values of the header or parameter that carries
+// the credential of a sample.
+func changeCredential(t *testing.T, r *http.Request, auth Auth, change func([]string) []string) {
+	t.Helper()
+	if auth.Kind == AuthQuery {
+		query, name := r.URL.Query(), cmp.Or(auth.Parameter, defaultParameter)
+		query[name] = change(query[name])
+		r.URL.RawQuery = query.Encode()
+		return
+	}
+	name := http.CanonicalHeaderKey(credentialHeader(t, r, auth))
+	r.Header[name] = change(r.Header[name])
+}
+
+// credentialHeader finds the header that a sample has its credential in: that of
+// an HMAC is the format's own, unless the configuration names another.
+func credentialHeader(t *testing.T, r *http.Request, auth Auth) string {
+	t.Helper()
+	switch auth.Kind {
+	case AuthBearer, AuthBasic:
+		return "Authorization"
+	case AuthHeader:
+		return auth.Header
+	}
+	for _, name := range []string{auth.Header, "X-Signature", "X-Hub-Signature-256", "X-Gitea-Signature", "X-JFrog-Event-Auth", "X-Nexus-Webhook-Signature"} {
+		if name != "" && r.Header.Get(name) != "" {
+			return name
+		}
+	}
+	t.Fatalf("no credential of kind %s in %v", auth.Kind, r.Header)
+	return ""
 }
