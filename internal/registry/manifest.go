@@ -174,6 +174,7 @@ func describe(m *scan.Manifest, config []byte) error {
 	if m.Platform.OS == "" {
 		m.Platform = image.Platform{OS: parsed.OS, Architecture: parsed.Architecture, Variant: parsed.Variant, OSVersion: parsed.OSVersion}
 	}
+	m.Created = parsed.Created.Time
 	if len(parsed.RootFS.DiffIDs) != len(m.Layers) {
 		return errs.New(errs.Malformed, "the config lists %d layers, the manifest %d", len(parsed.RootFS.DiffIDs), len(m.Layers))
 	}

@@ -98,6 +98,7 @@ type Manifest struct {
 	Size         int64 // bytes of the manifest itself
 	ContentSize  int64 // compressed bytes of its layers
 	ConfigDigest image.Digest
+	Created      time.Time  // when its config says it was made; zero when nobody says
 	Layers       []Layer    // of an image
 	Children     []Manifest // of an index, in its order
 	// Excluded names the rule that leaves the manifest out; empty for one that

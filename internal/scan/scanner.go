@@ -93,6 +93,9 @@ type Store interface {
 	// presence in the repository, the tag's pointer. What is not an image is
 	// marked unsupported.
 	SaveManifest(ctx context.Context, job Job, m Manifest) error
+	// TagsOf returns the tags of the job's repository that point to each of the
+	// manifests, or to an index that lists it.
+	TagsOf(ctx context.Context, job Job, digests []image.Digest) (map[image.Digest][]string, error)
 	// SaveGone records that the repository no longer has the target: the tag is
 	// dropped, or the digest with every tag that points to it.
 	SaveGone(ctx context.Context, job Job) error
@@ -129,13 +132,15 @@ type Limits struct {
 	Platforms []image.Platform
 }
 
-// Scanner runs scans. All fields but Limits are required.
+// Scanner runs scans. All fields but Limits and Rules are required.
 type Scanner struct {
 	Registry  Registry
 	Cataloger Cataloger
 	Matcher   Matcher
 	Store     Store
 	Limits    Limits
+	// Rules say which images of a registry are wanted, by its configured name.
+	Rules map[string]Rules
 }
 
 // Result is what a finished scan tells about itself.
@@ -156,7 +161,9 @@ func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
 	if err != nil {
 		return run.result, err
 	}
-	root = run.exclude(root)
+	if root, err = run.exclude(ctx, root); err != nil {
+		return run.result, err
+	}
 	if err := s.Store.SaveManifest(ctx, job, root); err != nil {
 		return run.result, err
 	}
@@ -250,17 +257,18 @@ func (r *run) target() image.Reference {
 	return ref
 }
 
-// exclude marks the children of an index whose platform the configuration does
-// not ask for, and an image that was pushed without a tag, which mostly is such
-// a child ahead of its index. What somebody tags or asks for is always looked at.
-func (r *run) exclude(root Manifest) Manifest {
+// exclude marks what a rule of the configuration leaves out: by name and age the
+// whole target; by platform the children of an index, and an image that was
+// pushed without a tag, which mostly is such a child ahead of its index. What
+// somebody tags or asks for is always looked at for its platform.
+func (r *run) exclude(ctx context.Context, root Manifest) (Manifest, error) {
 	if r.job.Cause == CausePush && r.job.Ref.Tag == "" {
 		root.Excluded = r.excluded(root)
 	}
 	for i, c := range root.Children {
 		root.Children[i].Excluded = r.excluded(c)
 	}
-	return root
+	return r.rule(ctx, root)
 }
 
 // excluded names the rule that leaves an image out; empty when it is wanted.
