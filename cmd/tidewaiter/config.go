@@ -16,13 +16,13 @@ type configFile struct {
 
 // load reads the configuration. overrides are values of flags by environment
 // variable; empty ones do not count.
-func (f configFile) load(overrides map[string]string) (config.Config, error) {
+func (f configFile) load(overrides map[string]string, options ...config.Option) (config.Config, error) {
 	return config.Load(f.path(), func(name string) (string, bool) {
 		if value := overrides[name]; value != "" {
 			return value, true
 		}
 		return os.LookupEnv(name)
-	}, config.WithFlags(flagNames(overrides)))
+	}, append(options, config.WithFlags(flagNames(overrides)))...)
 }
 
 // flagNames tells the flags behind overrides, by environment variable.

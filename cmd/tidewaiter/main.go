@@ -20,6 +20,7 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the Postgres schema up to date."`
 	Scan    scanCmd    `cmd:"" help:"Scan one image, without service and Postgres."`
 	VulnDB  vulndbCmd  `cmd:"" name:"vulndb" help:"Keep the vulnerability database: update, import, status, build."`
+	Webhook webhookCmd `cmd:"" help:"Find out what an endpoint makes of a webhook."`
 	Token   tokenCmd   `cmd:"" help:"Make, list and revoke API tokens."`
 	Config  configCmd  `cmd:"" help:"Check, show and write configuration files."`
 	Version versionCmd `cmd:"" help:"Print the version."`

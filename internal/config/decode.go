@@ -26,6 +26,7 @@ type decoder struct {
 	depth    int
 	steps    int
 	problems Problems
+	forgiven func(path string) bool // keys whose problems do not count; nil for none
 }
 
 // An anchor that holds its own alias never ends, and one that holds others

@@ -39,6 +39,12 @@ func WithFlags(flags map[string]string) Option {
 	return func(d *decoder) { d.flags = flags }
 }
 
+// Forgiving leaves out problems of keys that unused reports, for commands that do
+// nothing with them. Their values may be missing.
+func Forgiving(unused func(path string) bool) Option {
+	return func(d *decoder) { d.forgiven = unused }
+}
+
 // Load reads the file at path, then what env overrides (Keys tells the names),
 // replaces references to secrets, and checks everything. An empty path stands
 // for no file; a missing file is an error unless it is DefaultPath. env is
@@ -84,7 +90,8 @@ func load(source []byte, dir string, env func(string) (string, bool), options ..
 	d.decode(source, reflect.ValueOf(&c).Elem())
 	d.environment(reflect.ValueOf(&c).Elem(), "")
 	c.canonicalise()
-	checked := append(c.problems(), c.fileProblems()...)
+	d.problems = d.problems.forgive(d.forgiven)
+	checked := append(c.problems(), c.fileProblems()...).forgive(d.forgiven)
 	problems := append(d.problems, checked.without(d.unread)...)
 	problems = problems[:min(len(problems), maxProblems)]
 	problems.place(d.lines, d.sources)

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -84,6 +85,14 @@ func (ps Problems) without(unread map[string]bool) Problems {
 		}
 	}
 	return kept
+}
+
+// forgive drops the problems of keys that nobody uses; nil drops none.
+func (ps Problems) forgive(unused func(path string) bool) Problems {
+	if unused == nil {
+		return ps
+	}
+	return slices.DeleteFunc(slices.Clone(ps), func(p Problem) bool { return unused(p.Path) })
 }
 
 // within reports whether a key is outer or below it. Nothing is below the empty
