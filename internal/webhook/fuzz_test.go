@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -23,31 +25,79 @@ func FuzzDistribution(f *testing.F) { fuzzFormat(f, "distribution") }
 func FuzzHarbor(f *testing.F)       { fuzzFormat(f, "harbor") }
 func FuzzGeneric(f *testing.F)      { fuzzFormat(f, "generic") }
 
-// fuzzFormat feeds a parser with the samples and what grows from them. Whatever
-// the body, the parser returns, and what it accepts is safe to store and to
-// pull.
+// fuzzFormat feeds a format with the samples and what grows from them: request
+// line and headers are varied as well as the body. Whatever comes, the format
+// returns, and what it accepts is safe to store and to pull.
 func fuzzFormat(f *testing.F, name string) {
 	endpoint := sampleEndpoint(f, name)
 	for _, c := range sampleCases(f, name) {
+		head, body := readFile(f, "testdata", name, c+".headers"), sampleBody(f, name, c)
+		f.Add(body, string(head))
 		var small bytes.Buffer // without white space, mutations hit what matters
-		if err := json.Compact(&small, sampleBody(f, name, c)); err != nil {
-			f.Fatal(err)
+		if json.Compact(&small, body) == nil {
+			f.Add(small.Bytes(), "")
 		}
-		f.Add(sampleBody(f, name, c), "key")
-		f.Add(small.Bytes(), "")
 	}
 	format, _ := findFormat(name)
-	f.Fuzz(func(t *testing.T, body []byte, idempotencyKey string) {
-		header := http.Header{"Idempotency-Key": {idempotencyKey}}
-		items, err := format.parse(request{endpoint: endpoint, header: header, body: body, received: sampleTime})
-		if err != nil {
-			if kind := errs.KindOf(err); kind != errs.Invalid && kind != errs.Malformed && kind != errs.Unsupported {
-				t.Fatalf("error of kind %s: %v", kind, err)
+	f.Fuzz(func(t *testing.T, body []byte, head string) {
+		r := fuzzRequest(endpoint, head, body)
+		_ = format.verify(t.Context(), r) // only must return
+		if format.greet != nil {
+			if greeting, err := format.greet(r); err != nil || greeting != nil {
+				checkGreeting(t, greeting, err)
+				return
 			}
+		}
+		items, err := format.parse(r)
+		if err != nil {
+			checkParseError(t, err)
 			return
 		}
 		checkItems(t, endpoint, items)
 	})
+}
+
+// fuzzRequest makes a request of the head of one; what is no head stands for
+// one without headers.
+func fuzzRequest(endpoint Endpoint, head string, body []byte) request {
+	r := request{endpoint: endpoint, method: http.MethodPost, body: body, received: sampleTime, keys: noKeys{}}
+	parsed, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.TrimRight(head, "\r\n") + "\r\n\r\n")))
+	if err != nil {
+		return r
+	}
+	r.query, r.header = parsed.URL.Query(), parsed.Header
+	if format, _ := findFormat(endpoint.Format); format.takes(parsed.Method) {
+		r.method = parsed.Method
+	}
+	return r
+}
+
+func checkGreeting(t *testing.T, g *Greeting, err error) {
+	t.Helper()
+	if err != nil {
+		checkParseError(t, err)
+		return
+	}
+	if g.status() != http.StatusOK || g.Reason == "" || g.Confirm != "" && urlHost(g.Confirm) == "" {
+		t.Fatalf("greeting %+v", g)
+	}
+	for name, values := range g.Header {
+		for _, v := range values {
+			if len(v) > maxText || strings.ContainsFunc(v, unicode.IsControl) {
+				t.Fatalf("header %s: %q", name, v)
+			}
+		}
+	}
+	if body, err := json.Marshal(g.Body); err != nil || len(body) > 4*maxReference {
+		t.Fatalf("body of %d bytes, %v", len(body), err)
+	}
+}
+
+func checkParseError(t *testing.T, err error) {
+	t.Helper()
+	if kind := errs.KindOf(err); kind != errs.Invalid && kind != errs.Malformed && kind != errs.Unsupported {
+		t.Fatalf("error of kind %s: %v", kind, err)
+	}
 }
 
 func checkItems(t *testing.T, endpoint Endpoint, items []Item) {
