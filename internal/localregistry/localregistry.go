@@ -40,8 +40,14 @@ type Config struct {
 	Notify string
 	// NotifyHeaders go with every event, as an Authorization does.
 	NotifyHeaders http.Header
+	// NotifyAll also sends what says nothing about what a tag holds: blobs, mounts
+	// and pulls.
+	NotifyAll bool
 	// Username and Password are asked of every client when both are set.
 	Username, Password string
+	// PageSize is the most names one page of a list may have; 0 means 1,000, as
+	// Distribution has it.
+	PageSize int
 }
 
 // Registry is a running registry.

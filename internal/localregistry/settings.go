@@ -1,6 +1,7 @@
 package localregistry
 
 import (
+	"cmp"
 	"crypto/rand"
 	"os"
 	"path/filepath"
@@ -23,6 +24,9 @@ func (r *Registry) settings(c Config) (*configuration.Configuration, error) {
 	}
 	// Without a secret of our own Distribution makes one and warns about it.
 	s.HTTP.Secret = rand.Text()
+	// Only Distribution's parser sets these; without them the catalog stays empty.
+	s.Catalog.MaxEntries = cmp.Or(c.PageSize, 1000)
+	s.Tags.MaxTags = s.Catalog.MaxEntries
 	if c.StorageDir == "" {
 		s.Storage["inmemory"] = configuration.Parameters{}
 	} else {
@@ -42,20 +46,24 @@ func (r *Registry) settings(c Config) (*configuration.Configuration, error) {
 }
 
 // endpoint leaves out the events that say nothing about what a tag holds:
-// blobs, which come with every layer, and pulls, which our own scans cause.
+// blobs, which come with every layer, and pulls, which our own scans cause;
+// unless they are wanted.
 func endpoint(c Config) configuration.Endpoint {
-	return configuration.Endpoint{
+	e := configuration.Endpoint{
 		Name:      "tidewaiter",
 		URL:       c.Notify,
 		Headers:   c.NotifyHeaders,
 		Timeout:   5 * time.Second,
 		Threshold: 5,
 		Backoff:   200 * time.Millisecond,
-		Ignore: configuration.Ignore{
+	}
+	if !c.NotifyAll {
+		e.Ignore = configuration.Ignore{
 			MediaTypes: []string{"application/octet-stream"},
 			Actions:    []string{"pull", "mount"},
-		},
+		}
 	}
+	return e
 }
 
 // writePassword writes the password file, the only form Distribution takes.
