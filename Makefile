@@ -36,13 +36,14 @@ parity: ## compare with the grype CLI over images and databases in SHARED=DIR
 	TIDEWAITER_SHARED=$(abspath $(SHARED)) go test -tags parity -run TestParity -timeout 3h -v ./internal/match ./internal/app
 
 .PHONY: chaos
-chaos: ## kill the service and its database during 200 pushes
-	go test -tags chaos -run TestEveryPush -timeout 60m -v ./internal/app
+chaos: ## kill the service and its database during pushes, lose deliveries
+	go test -tags chaos -run "TestEveryPush|TestNothingPushed" -timeout 60m -v ./internal/app
 
 .PHONY: bench
 bench: ## measure functions, then a whole service over images in SHARED=DIR
 	go test -run '^$$' -bench . -benchmem ./...
 	go run ./cmd/bench accept
+	go run ./cmd/bench burst
 	go build -o bin/grype github.com/anchore/grype/cmd/grype
 	go run ./cmd/bench scan --images $(SHARED)/data/images --database $(firstword $(wildcard $(SHARED)/data/vulndb/full/*.tar.zst)) --grype bin/grype
 

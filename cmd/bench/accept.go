@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/tidewaiter/tidewaiter/internal/image"
 )
 
 // acceptCmd measures the receiver alone: the answer comes after the commit, so
@@ -57,7 +53,7 @@ func (c *acceptCmd) load(ctx context.Context, r *rig, senders, events int, prefi
 		group.Go(func() {
 			for n := int(next.Add(1)) - 1; n < events; n = int(next.Add(1)) - 1 {
 				begin := time.Now()
-				if err := send(ctx, client, r, fmt.Sprintf("%s-%d", prefix, n)); err != nil {
+				if err := deliver(ctx, client, "http://"+r.address+"/webhooks/local", r.registry.Host(), fmt.Sprintf("%s-%d", prefix, n)); err != nil {
 					failures <- err
 					return
 				}
@@ -68,28 +64,4 @@ func (c *acceptCmd) load(ctx context.Context, r *rig, senders, events int, prefi
 	group.Wait()
 	close(failures)
 	return took, time.Since(start), <-failures
-}
-
-func send(ctx context.Context, client *http.Client, r *rig, id string) error {
-	body := fmt.Sprintf(`{"events":[{"id":%q,"timestamp":%q,"action":"push","target":{"mediaType":%q,"digest":%q,"repository":"team/app","tag":%q},"request":{"host":%q}}]}`,
-		id, time.Now().UTC().Format(time.RFC3339Nano), image.MediaTypeOCIManifest, image.DigestOf([]byte(id)), id, r.registry.Host())
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+r.address+"/webhooks/local", strings.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+secret)
-	req.Header.Set("Content-Type", "application/vnd.docker.distribution.events.v2+json")
-	resp, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusAccepted {
-		return fmt.Errorf("answered %d: %s", resp.StatusCode, answer)
-	}
-	return nil
 }

@@ -40,6 +40,8 @@ type chaos struct {
 	address  string
 	registry *localregistry.Registry
 	pool     *pgxpool.Pool
+	token    string // of the API, once asked for
+	extra    string // another line of the registry's configuration
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -116,25 +118,33 @@ func (c *chaos) crashDatabase(ctx context.Context) {
 	}
 }
 
+// newChaos starts a service whose registry tells it of pushes.
 func newChaos(t *testing.T) *chaos {
+	address := freeAddress(t)
+	registry, err := localregistry.Start(t.Context(), localregistry.Config{
+		Notify: "http://" + address + "/webhooks/local", NotifyHeaders: http.Header{"Authorization": {"Bearer " + chaosSecret}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = registry.Close(context.Background()) })
+	return newChaosAt(t, address, registry, "")
+}
+
+// newChaosAt starts a service at an address, beside a registry; extra is another
+// line of that registry's configuration.
+func newChaosAt(t *testing.T, address string, registry *localregistry.Registry, extra string) *chaos {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	c := &chaos{t: t, binary: filepath.Join(dir, "tidewaiter"), config: filepath.Join(dir, "config.yaml"), address: freeAddress(t)}
+	c := &chaos{t: t, binary: filepath.Join(dir, "tidewaiter"), config: filepath.Join(dir, "config.yaml"), address: address, registry: registry, extra: extra}
 	c.command("go", "build", "-o", c.binary, "../../cmd/tidewaiter")
 	server, err := localpostgres.Start(t.Context(), localpostgres.Config{DataDir: filepath.Join(dir, "postgres"), Durable: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Stop(context.Background()) })
-	c.registry, err = localregistry.Start(t.Context(), localregistry.Config{
-		Notify: "http://" + c.address + "/webhooks/local", NotifyHeaders: http.Header{"Authorization": {"Bearer " + chaosSecret}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.registry.Close(context.Background()) })
 	if c.pool, err = pgxpool.New(t.Context(), server.URL()); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +166,8 @@ registries:
     host: %q
     plain_http: true
     webhook: {format: distribution, auth: {kind: bearer, secrets: [%q]}}
-`, url, c.address, filepath.Join(dir, "vulndb"), chaosWorkers, c.registry.Host(), chaosSecret)
+    %s
+`, url, c.address, filepath.Join(dir, "vulndb"), chaosWorkers, c.registry.Host(), chaosSecret, c.extra)
 	if err := os.WriteFile(c.config, []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
