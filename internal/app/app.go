@@ -81,15 +81,20 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	a.store = store
-	hosts := map[string]string{intake.Uploads: intake.Uploads}
-	for _, r := range a.config.Registries {
-		hosts[r.Name] = r.Host
-	}
-	if err := errors.Join(store.SyncRegistries(ctx, hosts), store.AddEventPartitions(ctx, time.Now())); err != nil {
+	if err := errors.Join(store.SyncRegistries(ctx, a.registries()), store.AddEventPartitions(ctx, time.Now())); err != nil {
 		store.Close()
 		return err
 	}
 	return nil
+}
+
+// registries are the rows of the configured registries and of the uploads.
+func (a *App) registries() []postgres.Registry {
+	rows := []postgres.Registry{{Name: intake.Uploads, Host: intake.Uploads}}
+	for _, r := range a.config.Registries {
+		rows = append(rows, postgres.Registry{Name: r.Name, Host: r.Host})
+	}
+	return rows
 }
 
 // assemble builds the rooms from the ground up.

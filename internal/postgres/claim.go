@@ -20,38 +20,109 @@ const leaseSeconds = 30
 // LeaseRenewal is how often a running scan has to renew its lease.
 const LeaseRenewal = leaseSeconds * time.Second / 3
 
+// running is what is being scanned, few rows in any case; it is a part of WITH.
+const running = `running AS MATERIALIZED (
+	SELECT r.registry_id, s.repository_id, s.tag, s.digest
+	  FROM scan s JOIN repository r ON r.id = s.repository_id
+	 WHERE s.state = 'running')`
+
+// claimable selects the scans of a line that may start now: a target that is
+// being scanned waits, so two answers about one tag never overtake each other.
+const claimable = `
+	  FROM scan s
+	 WHERE s.state = 'queued' AND s.turn IS NOT NULL AND s.run_after <= now()
+	   AND NOT EXISTS (SELECT 1 FROM running b WHERE b.repository_id = s.repository_id
+	                      AND b.tag = s.tag AND (s.tag <> '' OR b.digest = s.digest))`
+
 // ClaimScan takes the scan whose turn it is: greatest priority first, then the
-// repository with the fewest scans under way, then the one that waits longest.
-// It returns nil when none is due. A target that is being scanned waits, so two
-// answers about one tag never overtake each other.
+// registry with the fewest scans under way, then the one that was served longest
+// ago, and of its scans the one with the least turn. It returns nil when none is
+// due, or none of a registry that may have more scans at once.
 func (s *Store) ClaimScan(ctx context.Context) (*scan.Job, error) {
-	const claim = `
-		WITH busy AS (
-			SELECT repository_id, count(*) AS n FROM scan WHERE state = 'running' GROUP BY repository_id
-		), next AS (
-			SELECT s.id FROM scan s
-			  LEFT JOIN busy b USING (repository_id)
-			 WHERE s.state = 'queued' AND s.run_after <= now()
-			   AND NOT EXISTS (SELECT 1 FROM scan r WHERE r.state = 'running' AND r.repository_id = s.repository_id
-			                      AND r.tag = s.tag AND (s.tag <> '' OR r.digest = s.digest))
-			 ORDER BY s.priority DESC, COALESCE(b.n, 0), s.run_after, s.id
+	lines, err := s.lines(ctx)
+	if err != nil {
+		return nil, wrap("claim scan", err)
+	}
+	for _, l := range lines {
+		job, err := s.claimFrom(ctx, l)
+		if err != nil || job != nil {
+			return job, wrap("claim scan", err)
+		}
+	}
+	return nil, nil
+}
+
+// line is a registry that has something to claim.
+type line struct {
+	Registry   int64
+	MaxRunning *int // nil for no limit
+}
+
+// lines returns the registries whose turn it is, in order. It reads the head of
+// each line and nothing behind it.
+func (s *Store) lines(ctx context.Context) ([]line, error) {
+	const query = `
+		WITH ` + running + `
+		SELECT g.id AS registry, g.max_running
+		  FROM registry g
+		 CROSS JOIN LATERAL (SELECT s.priority ` + claimable + ` AND s.registry_id = g.id
+		                      ORDER BY s.priority DESC, s.turn, s.id LIMIT 1) head
+		 CROSS JOIN LATERAL (SELECT count(*) AS n FROM running b WHERE b.registry_id = g.id) busy
+		  LEFT JOIN LATERAL (SELECT s.started_at FROM scan s WHERE s.registry_id = g.id AND s.started_at IS NOT NULL
+		                      ORDER BY s.started_at DESC LIMIT 1) served ON true
+		 WHERE g.max_running IS NULL OR busy.n < g.max_running
+		 ORDER BY head.priority DESC, busy.n, served.started_at NULLS FIRST, g.id`
+	rows, err := s.pool.Query(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByName[line])
+}
+
+// claimFrom takes the first scan of a line that nobody else is taking. Where a
+// limit holds, claims come one after the other, so that each counts those before
+// it.
+func (s *Store) claimFrom(ctx context.Context, l line) (job *scan.Job, err error) {
+	if l.MaxRunning == nil {
+		return claim(ctx, s.pool, l)
+	}
+	const lock = `SELECT pg_advisory_xact_lock(hashtextextended('tidewaiter/running', $1))`
+	err = pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, lock, l.Registry); err != nil {
+			return err
+		}
+		job, err = claim(ctx, tx, l)
+		return err
+	})
+	return job, err
+}
+
+func claim(ctx context.Context, db interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}, l line) (*scan.Job, error) {
+	const query = `
+		WITH ` + running + `, next AS (
+			SELECT s.id ` + claimable + ` AND s.registry_id = @registry
+			   AND (@most::int IS NULL OR (SELECT count(*) FROM running b WHERE b.registry_id = @registry) < @most)
+			 ORDER BY s.priority DESC, s.turn, s.id
 			 LIMIT 1
 			   FOR UPDATE OF s SKIP LOCKED
 		)
 		UPDATE scan SET state = 'running', attempt = attempt + 1, lease_token = gen_random_uuid(),
-		       lease_until = now() + make_interval(secs => $1), started_at = now(), phases = '[]', pulled_bytes = 0
+		       lease_until = now() + make_interval(secs => @lease), started_at = now(), phases = '[]', pulled_bytes = 0
 		  FROM next, repository r, registry g
 		 WHERE scan.id = next.id AND r.id = scan.repository_id AND g.id = r.registry_id
 		RETURNING scan.id, scan.lease_token::text, scan.attempt, g.name, g.host, r.id, r.name, scan.tag, scan.digest, scan.cause`
 	var job scan.Job
 	var digest, cause string
-	err := s.pool.QueryRow(ctx, claim, leaseSeconds).Scan(&job.ID, &job.Lease, &job.Attempt, &job.Registry,
+	err := db.QueryRow(ctx, query, pgx.NamedArgs{"registry": l.Registry, "most": l.MaxRunning, "lease": leaseSeconds}).Scan(
+		&job.ID, &job.Lease, &job.Attempt, &job.Registry,
 		&job.Ref.Registry, &job.Repository, &job.Ref.Repository, &job.Ref.Tag, &digest, &cause)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}
 	job.Ref.Digest, job.Cause = image.Digest(digest), scan.Cause(cause)
-	return &job, wrap("claim scan", err)
+	return &job, err
 }
 
 // RenewLease prolongs the lease of a running scan and of the manifest it
@@ -105,15 +176,16 @@ func (s *Store) FinishScan(ctx context.Context, job scan.Job, result scan.Result
 	return s.endAttempt(ctx, "finish scan", finish, job, result, cause, pgx.NamedArgs{"state": string(state)})
 }
 
-// RetryScan puts a scan back into the queue, due after the pause. counts says
-// whether the attempt counts against the limit. When the target was queued
-// anew meanwhile, that scan does the work and this one ends canceled.
+// RetryScan puts a scan back into the queue; ReleaseScans brings it into the line
+// after the pause. counts says whether the attempt counts against the limit.
+// When the target was queued anew meanwhile, that scan does the work and this one
+// ends canceled.
 func (s *Store) RetryScan(ctx context.Context, job scan.Job, result scan.Result, cause error, pause time.Duration, counts bool) error {
 	const retry = `
 		UPDATE scan SET state = CASE WHEN again.waits THEN 'canceled' ELSE 'queued' END,
 		       reason = @reason, detail = @detail, phases = @phases, pulled_bytes = @pulled,
 		       attempt = attempt - CASE WHEN @counts THEN 0 ELSE 1 END,
-		       run_after = now() + make_interval(secs => @pause),
+		       run_after = now() + make_interval(secs => @pause), turn = NULL, retried = true,
 		       finished_at = CASE WHEN again.waits THEN now() END,
 		       lease_token = NULL, lease_until = NULL
 		  FROM (SELECT EXISTS (SELECT 1 FROM scan o JOIN scan me ON me.id = @id
@@ -203,9 +275,36 @@ func words(err error) string {
 }
 
 // SweepScans repairs what dead processes left behind: a running scan whose
-// lease ran out is queued again (failed when it was its last attempt), and
-// permits are added where more scans are due than permits wait.
+// lease ran out is queued again (failed when it was its last attempt), and some
+// permits are added when scans stand in the line and no permit waits for them. A
+// worker goes on until the line is empty, so a few wake all there is to wake.
 func (s *Store) SweepScans(ctx context.Context, maxAttempts int, enqueue Enqueue) (revived int, err error) {
+	const missing = `
+		SELECT (SELECT count(*) FROM (SELECT 1 FROM scan WHERE state = 'queued' AND turn IS NOT NULL
+		                                 AND run_after <= now() - interval '3 seconds' LIMIT $1) due)
+		     - (SELECT count(*) FROM (SELECT 1 FROM river_job WHERE kind = 'scan_permit' AND state IN ('available', 'retryable', 'scheduled')
+		                                 AND scheduled_at <= now() + interval '3 seconds' LIMIT $1) waits)`
+	const most = 20
+	err = s.inTx(ctx, "sweep scans", func(tx pgx.Tx) error {
+		ids, leases, err := requeueLost(ctx, tx, maxAttempts)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(releaseManifests(ctx, tx, leases), failUnanswered(ctx, tx, ids)); err != nil {
+			return err
+		}
+		revived = len(ids)
+		var permits int
+		if err := tx.QueryRow(ctx, missing, most).Scan(&permits); err != nil {
+			return err
+		}
+		return enqueue(ctx, tx, max(permits, 0))
+	})
+	return revived, err
+}
+
+// requeueLost takes the scans of dead workers from them.
+func requeueLost(ctx context.Context, tx pgx.Tx, maxAttempts int) (ids []int64, leases []string, err error) {
 	const expired = `
 		WITH lost AS (
 			SELECT s.id, s.lease_token::text AS lease, s.attempt >= $1 AS spent,
@@ -218,41 +317,20 @@ func (s *Store) SweepScans(ctx context.Context, maxAttempts int, enqueue Enqueue
 		       reason = CASE WHEN spent AND NOT replaced THEN 'timeout' ELSE reason END,
 		       detail = CASE WHEN spent AND NOT replaced THEN 'the worker vanished in every attempt' ELSE detail END,
 		       finished_at = CASE WHEN spent OR replaced THEN now() END,
-		       run_after = now(), lease_token = NULL, lease_until = NULL
+		       run_after = now(), turn = NULL, retried = true, lease_token = NULL, lease_until = NULL
 		  FROM lost WHERE scan.id = lost.id
 		RETURNING scan.id, lost.lease`
-	const missing = `
-		SELECT least(1000, greatest(0,
-		       (SELECT count(*) FROM scan WHERE state = 'queued' AND run_after <= now() - interval '3 seconds')
-		     - (SELECT count(*) FROM river_job WHERE kind = 'scan_permit' AND state IN ('available', 'retryable', 'scheduled')
-		           AND scheduled_at <= now() + interval '3 seconds')))`
-	err = s.inTx(ctx, "sweep scans", func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, expired, maxAttempts)
-		if err != nil {
-			return err
-		}
-		var ids []int64
-		var leases []string
-		var id int64
-		var lease string
-		if _, err := pgx.ForEachRow(rows, []any{&id, &lease}, func() error {
-			ids, leases = append(ids, id), append(leases, lease)
-			return nil
-		}); err != nil {
-			return err
-		}
-		if err := errors.Join(releaseManifests(ctx, tx, leases), failUnanswered(ctx, tx, ids)); err != nil {
-			return err
-		}
-		revived = len(ids)
-		var permits int
-		if err := tx.QueryRow(ctx, missing).Scan(&permits); err != nil {
-			return err
-		}
-		// What was revived just now is not counted as missing yet.
-		return enqueue(ctx, tx, permits+revived)
+	rows, err := tx.Query(ctx, expired, maxAttempts)
+	if err != nil {
+		return nil, nil, err
+	}
+	var id int64
+	var lease string
+	_, err = pgx.ForEachRow(rows, []any{&id, &lease}, func() error {
+		ids, leases = append(ids, id), append(leases, lease)
+		return nil
 	})
-	return revived, err
+	return ids, leases, err
 }
 
 // Depth counts scans that wait and run, and tells how long the one that is due

@@ -31,7 +31,7 @@ func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	pool := pgtest.New(t)
 	f := &fixture{t: t, pool: pool, store: postgres.New(pool)}
-	f.ok(f.store.SyncRegistries(t.Context(), map[string]string{"prod": "registry.example", "sboms": "sboms"}))
+	f.ok(f.store.SyncRegistries(t.Context(), []postgres.Registry{{Name: "prod", Host: "registry.example"}, {Name: "sboms", Host: "sboms"}}))
 	_, active, err := f.store.BeginBuild(t.Context(), build1)
 	f.ok(err)
 	if !active {
@@ -60,12 +60,21 @@ func (f *fixture) push(key, repository, tag string, digest image.Digest) postgre
 // claim takes the next scan, which must exist.
 func (f *fixture) claim() scan.Job {
 	f.t.Helper()
+	f.release()
 	job, err := f.store.ClaimScan(f.t.Context())
 	f.ok(err)
 	if job == nil {
 		f.t.Fatal("no scan is due")
 	}
 	return *job
+}
+
+// release brings into the line what is due.
+func (f *fixture) release() int {
+	f.t.Helper()
+	n, err := f.store.ReleaseScans(f.t.Context(), noPermits)
+	f.ok(err)
+	return n
 }
 
 // count returns the number of rows a query finds.

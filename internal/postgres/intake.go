@@ -26,6 +26,8 @@ type Delivery struct {
 	Actor      string
 	EventID    string
 	OccurredAt time.Time // zero when the sender does not say
+	// Hold is how long the scan it asks for waits before it joins the line.
+	Hold time.Duration
 }
 
 // Accepted counts what became of the deliveries of one request.
@@ -37,15 +39,25 @@ type Accepted struct {
 // queued it.
 type Enqueue = func(ctx context.Context, tx pgx.Tx, n int) error
 
-// SyncRegistries makes sure that each configured registry has a row; hosts is
-// by registry name. Registries that are no longer configured keep theirs.
-func (s *Store) SyncRegistries(ctx context.Context, hosts map[string]string) error {
+// Registry is a configured registry as the store knows it.
+type Registry struct {
+	Name string
+	Host string // canonical
+	// MaxRunning is how many of its scans run at once, over all processes; zero
+	// for no limit.
+	MaxRunning int
+}
+
+// SyncRegistries makes sure that each configured registry has a row. Registries
+// that are no longer configured keep theirs.
+func (s *Store) SyncRegistries(ctx context.Context, registries []Registry) error {
 	const upsert = `
-		INSERT INTO registry (name, host) VALUES ($1, $2)
-		ON CONFLICT (name) DO UPDATE SET host = EXCLUDED.host WHERE registry.host <> EXCLUDED.host`
+		INSERT INTO registry (name, host, max_running) VALUES ($1, $2, NULLIF($3, 0))
+		ON CONFLICT (name) DO UPDATE SET host = EXCLUDED.host, max_running = EXCLUDED.max_running
+		WHERE (registry.host, registry.max_running) IS DISTINCT FROM (EXCLUDED.host, EXCLUDED.max_running)`
 	return s.inTx(ctx, "sync registries", func(tx pgx.Tx) error {
-		for name, host := range hosts {
-			if _, err := tx.Exec(ctx, upsert, name, host); err != nil {
+		for _, r := range registries {
+			if _, err := tx.Exec(ctx, upsert, r.Name, r.Host, r.MaxRunning); err != nil {
 				return err
 			}
 		}
@@ -66,16 +78,19 @@ func (s *Store) Accept(ctx context.Context, registry string, deliveries []Delive
 	var done Accepted
 	err := s.inTxAgain(ctx, "accept deliveries", func(tx pgx.Tx) error {
 		done = Accepted{}
+		permits := 0
 		registryID, err := registryID(ctx, tx, registry)
 		if err != nil {
 			return err
 		}
 		for _, d := range deliveries {
-			if err := accept(ctx, tx, registryID, d, &done); err != nil {
+			due, err := accept(ctx, tx, registryID, d, &done)
+			if err != nil {
 				return err
 			}
+			permits += due
 		}
-		return enqueue(ctx, tx, done.Scans)
+		return enqueue(ctx, tx, permits)
 	})
 	return done, err
 }
@@ -86,38 +101,41 @@ func registryID(ctx context.Context, tx pgx.Tx, name string) (id int64, err erro
 	return id, wrap("find registry "+name, err)
 }
 
-func accept(ctx context.Context, tx pgx.Tx, registryID int64, d Delivery, done *Accepted) error {
+// accept records one delivery and returns how many scans came into the line by
+// it.
+func accept(ctx context.Context, tx pgx.Tx, registryID int64, d Delivery, done *Accepted) (due int, err error) {
+	const link = `UPDATE delivery SET scan_id = $2 WHERE id = $1`
 	id, fresh, err := insertDelivery(ctx, tx, registryID, d)
 	switch {
 	case err != nil:
-		return err
+		return 0, err
 	case !fresh:
 		done.Duplicates++
-		return nil
+		return 0, nil
 	case d.Ignored != "":
 		done.Ignored++
-		return nil
+		return 0, nil
 	}
 	repositoryID, err := ensureRepository(ctx, tx, registryID, d.Repository)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	cause := scan.CausePush
+	wanted := order{registry: registryID, repository: repositoryID, tag: d.Tag, digest: d.Digest,
+		cause: scan.CausePush, priority: scan.PriorityPush, hold: d.Hold}
 	if d.Action == "delete" {
-		cause = scan.CauseDelete
+		wanted.cause = scan.CauseDelete
 	}
-	scanID, inserted, err := queueScan(ctx, tx, repositoryID, d.Tag, d.Digest, cause, scan.PriorityPush)
+	got, err := queueScan(ctx, tx, wanted)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if inserted {
+	if got.fresh {
 		done.Scans++
 	} else {
 		done.Joined++
 	}
-	const link = `UPDATE delivery SET scan_id = $2 WHERE id = $1`
-	_, err = tx.Exec(ctx, link, id, scanID)
-	return err
+	_, err = tx.Exec(ctx, link, id, got.id)
+	return got.due, err
 }
 
 func insertDelivery(ctx context.Context, tx pgx.Tx, registryID int64, d Delivery) (id int64, fresh bool, err error) {
@@ -153,23 +171,6 @@ func ensureRepository(ctx context.Context, tx pgx.Tx, registryID int64, name str
 	return id, err
 }
 
-// queueScan queues a scan of a target, or joins the one that waits already. A
-// scan that is running does not count: the tag may have moved since it looked.
-func queueScan(ctx context.Context, tx pgx.Tx, repositoryID int64, tag string, digest image.Digest, cause scan.Cause, priority int) (id int64, inserted bool, err error) {
-	const insert = `
-		INSERT INTO scan (repository_id, tag, digest, cause, priority)
-		VALUES (@repository, @tag, @digest, @cause, @priority)
-		ON CONFLICT (repository_id, tag, (CASE WHEN tag = '' THEN digest ELSE '' END)) WHERE state = 'queued'
-		DO UPDATE SET digest = EXCLUDED.digest, cause = EXCLUDED.cause,
-		              priority = greatest(scan.priority, EXCLUDED.priority),
-		              run_after = least(scan.run_after, now())
-		RETURNING id, xmax = 0`
-	err = tx.QueryRow(ctx, insert, pgx.NamedArgs{
-		"repository": repositoryID, "tag": tag, "digest": string(digest), "cause": string(cause), "priority": priority,
-	}).Scan(&id, &inserted)
-	return id, inserted, err
-}
-
 // RequestScan queues a scan that somebody waits for, ahead of pushes.
 func (s *Store) RequestScan(ctx context.Context, registry string, ref image.Reference, enqueue Enqueue) (id int64, err error) {
 	err = s.inTx(ctx, "request scan", func(tx pgx.Tx) error {
@@ -181,12 +182,13 @@ func (s *Store) RequestScan(ctx context.Context, registry string, ref image.Refe
 		if err != nil {
 			return err
 		}
-		var inserted bool
-		id, inserted, err = queueScan(ctx, tx, repositoryID, ref.Tag, ref.Digest, scan.CauseRequest, scan.PriorityRequest)
-		if err != nil || !inserted {
+		got, err := queueScan(ctx, tx, order{registry: registryID, repository: repositoryID, tag: ref.Tag, digest: ref.Digest,
+			cause: scan.CauseRequest, priority: scan.PriorityRequest})
+		if err != nil {
 			return err
 		}
-		return enqueue(ctx, tx, 1)
+		id = got.id
+		return enqueue(ctx, tx, got.due)
 	})
 	return id, err
 }
@@ -208,12 +210,13 @@ func (s *Store) SaveUpload(ctx context.Context, registry, repository, tag string
 		if err != nil {
 			return err
 		}
-		var inserted bool
-		id, inserted, err = queueScan(ctx, tx, repositoryID, tag, digest, scan.CauseUpload, scan.PriorityRequest)
-		if err != nil || !inserted {
+		got, err := queueScan(ctx, tx, order{registry: registryID, repository: repositoryID, tag: tag, digest: digest,
+			cause: scan.CauseUpload, priority: scan.PriorityRequest})
+		if err != nil {
 			return err
 		}
-		return enqueue(ctx, tx, 1)
+		id = got.id
+		return enqueue(ctx, tx, got.due)
 	})
 	return id, err
 }

@@ -2,14 +2,16 @@
 //
 // It is responsible for how many scans run at once, for their leases and
 // deadlines, and for what happens after one failed. Which scan is next is
-// decided in the scan table: a River job is only a permit to take it. It must
-// not know what a scan does.
+// decided in the scan table: a River job is only a permit that wakes a worker to
+// take it. It must not know what a scan does.
 package queue
 
 import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,6 +33,9 @@ type Scans interface {
 	// Depth counts scans that wait and run, and tells how long the one that is
 	// due longest has waited.
 	Depth(ctx context.Context) (queued, running int, oldest time.Duration, err error)
+	// ReleaseScans brings scans whose time has come into the line, lets enqueue
+	// add their permits, and returns how many.
+	ReleaseScans(ctx context.Context, enqueue func(ctx context.Context, tx pgx.Tx, n int) error) (released int, err error)
 	// SweepScans queues the scans of dead workers again and lets enqueue add
 	// the permits that are missing.
 	SweepScans(ctx context.Context, maxAttempts int, enqueue func(ctx context.Context, tx pgx.Tx, n int) error) (revived int, err error)
@@ -60,22 +65,29 @@ type Options struct {
 	// SweepInterval is how often to look for what dead processes left behind;
 	// default 5 seconds.
 	SweepInterval time.Duration
-	Logger        *slog.Logger
+	// ReleaseInterval is how often to look for scans whose time has come; default
+	// half a second.
+	ReleaseInterval time.Duration
+	Logger          *slog.Logger
 	// Metrics may be nil.
 	Metrics *Metrics
 }
 
 // Queue inserts permits and, with workers, runs scans.
 type Queue struct {
-	options Options
-	client  *river.Client[pgx.Tx]
-	sweeper context.CancelFunc
-	swept   chan struct{}
+	options  Options
+	client   *river.Client[pgx.Tx]
+	stopping chan struct{} // closed when no worker may take another scan
+	stop     func()        // closes it
+	started  atomic.Bool
+	tended   chan struct{} // closed when nobody tends the scans any more
 }
 
 // New returns a queue that is not started; it can already insert.
 func New(o Options) (*Queue, error) {
 	o = o.withDefaults()
+	q := &Queue{options: o, stopping: make(chan struct{}), tended: make(chan struct{})}
+	q.stop = sync.OnceFunc(func() { close(q.stopping) })
 	config := &river.Config{
 		Logger:                      slog.New(quiet{o.Logger.Handler()}),
 		JobTimeout:                  -1, // a scan has its own deadline
@@ -87,15 +99,15 @@ func New(o Options) (*Queue, error) {
 	}
 	if o.Workers > 0 {
 		workers := river.NewWorkers()
-		river.AddWorker(workers, &permitWorker{options: o})
+		river.AddWorker(workers, &permitWorker{options: o, stopping: q.stopping})
 		config.Workers = workers
 		config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.Workers}}
 	}
-	client, err := river.NewClient(riverpgxv5.New(o.Pool), config)
-	if err != nil {
+	var err error
+	if q.client, err = river.NewClient(riverpgxv5.New(o.Pool), config); err != nil {
 		return nil, errs.Wrap(errs.Internal, "queue: set up", err)
 	}
-	return &Queue{options: o, client: client}, nil
+	return q, nil
 }
 
 func (o Options) withDefaults() Options {
@@ -114,13 +126,16 @@ func (o Options) withDefaults() Options {
 	if o.SweepInterval == 0 {
 		o.SweepInterval = 5 * time.Second
 	}
+	if o.ReleaseInterval == 0 {
+		o.ReleaseInterval = 500 * time.Millisecond
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
 }
 
-// permit entitles a worker to take the scan whose turn it is. Its kind is
+// permit wakes a worker, which takes scans while there are any. Its kind is
 // stored; it never changes.
 type permit struct{}
 
@@ -150,20 +165,19 @@ func (q *Queue) Start(ctx context.Context) error {
 	if err := q.client.Start(background); err != nil {
 		return errs.Wrap(errs.Unavailable, "queue: start", err)
 	}
-	background, q.sweeper = context.WithCancel(background)
-	q.swept = make(chan struct{})
-	go q.sweep(background)
+	q.started.Store(true)
+	go q.tend(background)
 	return nil
 }
 
 // Stop takes no more scans, lets running ones finish within the grace period,
 // then cancels them: they go back to the queue.
 func (q *Queue) Stop(ctx context.Context) error {
-	if q.options.Workers == 0 || q.sweeper == nil {
+	if !q.started.Load() {
 		return nil
 	}
-	q.sweeper()
-	<-q.swept
+	q.stop()
+	<-q.tended
 	ctx = context.WithoutCancel(ctx)
 	const handBack = 15 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, q.options.Grace+handBack)
@@ -171,17 +185,44 @@ func (q *Queue) Stop(ctx context.Context) error {
 	return errs.Wrap(errs.Timeout, "queue: stop", q.client.Stop(ctx))
 }
 
-// sweep repairs, every few seconds, what dead processes left behind.
-func (q *Queue) sweep(ctx context.Context) {
-	defer close(q.swept)
-	ticker := time.NewTicker(q.options.SweepInterval)
-	defer ticker.Stop()
+// tend brings scans into the line when their time has come and repairs, every
+// few seconds, what dead processes left behind.
+func (q *Queue) tend(ctx context.Context) {
+	defer close(q.tended)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { // what is under way does not hold up the stop
+		<-q.stopping
+		cancel()
+	}()
+	release, sweep := time.NewTicker(q.options.ReleaseInterval), time.NewTicker(q.options.SweepInterval)
+	defer release.Stop()
+	defer sweep.Stop()
+	q.sweepOnce(ctx)
 	for {
-		q.sweepOnce(ctx)
+		q.releaseAll(ctx)
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-release.C:
+		case <-sweep.C:
+			q.sweepOnce(ctx)
+		}
+	}
+}
+
+// releaseAll goes on while there is more; what fails is tried with the next tick.
+func (q *Queue) releaseAll(ctx context.Context) {
+	const deadline = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	for {
+		released, err := q.options.Scans.ReleaseScans(ctx, q.Enqueue)
+		if err != nil && !errors.Is(err, context.Canceled) {
+			q.options.Logger.WarnContext(ctx, "scans not released", "error", err)
+		}
+		if err != nil || released == 0 {
+			return
 		}
 	}
 }

@@ -28,7 +28,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	pool := pgtest.New(t)
 	r := &rig{t: t, pool: pool, store: postgres.New(pool)}
-	if err := r.store.SyncRegistries(t.Context(), map[string]string{"prod": "registry.example"}); err != nil {
+	if err := r.store.SyncRegistries(t.Context(), []postgres.Registry{{Name: "prod", Host: "registry.example"}}); err != nil {
 		t.Fatal(err)
 	}
 	return r

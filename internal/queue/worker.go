@@ -14,40 +14,55 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
 
-// permitWorker turns a permit into one run of the scan whose turn it is.
+// permitWorker turns a permit into runs of scans.
 type permitWorker struct {
 	river.WorkerDefaults[permit]
-	options Options
+	options  Options
+	stopping <-chan struct{}
 }
 
-// Work claims a scan, runs it and records how it went. A scan that is to be
-// tried again keeps the permit: it snoozes until then.
+// longestPermit is after which time a worker lets River look at its permit
+// again: River takes a job for stuck after an hour, and one scan may take long.
+const longestPermit = 10 * time.Minute
+
+// Work takes scans, whichever has its turn, until none is left that may start. A
+// scan that waits for another one, or for a place at its registry, so is taken by
+// the worker that ended what was in its way.
 func (w *permitWorker) Work(ctx context.Context, _ *river.Job[permit]) error {
-	if w.options.Ready != nil && !w.options.Ready(ctx) {
-		const pause = 2 * time.Second
-		return river.JobSnooze(pause)
+	for started := time.Now(); time.Since(started) < longestPermit; {
+		if w.options.Ready != nil && !w.options.Ready(ctx) {
+			const pause = 2 * time.Second
+			return river.JobSnooze(pause)
+		}
+		job, err := w.options.Scans.ClaimScan(ctx)
+		if err != nil || job == nil {
+			return err
+		}
+		w.scan(ctx, *job)
+		select {
+		case <-w.stopping: // another process goes on with the permit
+			return river.JobSnooze(0)
+		default:
+		}
 	}
-	job, err := w.options.Scans.ClaimScan(ctx)
-	if err != nil || job == nil {
-		return err
-	}
-	result, cause := w.run(ctx, *job)
+	return river.JobSnooze(0)
+}
+
+// scan runs a claimed scan and records how it went.
+func (w *permitWorker) scan(ctx context.Context, job scan.Job) {
+	result, cause := w.run(ctx, job)
 	// The outcome is written even when the run was canceled to stop.
 	const deadline = 10 * time.Second
 	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	d := decide(*job, cause, w.options.MaxAttempts)
+	d := decide(job, cause, w.options.MaxAttempts)
 	w.options.Metrics.observe(result, d, cause)
-	if err := w.settle(settle, *job, result, cause, d); err != nil {
+	if err := w.settle(settle, job, result, cause, d); err != nil {
 		// The lease runs out and the scan is revived: nothing is lost.
 		w.options.Logger.WarnContext(ctx, "outcome of scan not recorded", "scan", job.ID, "error", err)
-		return nil
+		return
 	}
-	w.log(ctx, *job, result, cause, d)
-	if d.again {
-		return river.JobSnooze(d.pause)
-	}
-	return nil
+	w.log(ctx, job, result, cause, d)
 }
 
 // run executes the scan under its deadline with the lease kept alive. A lost

@@ -46,7 +46,7 @@ func New(t testing.TB) *World {
 	t.Helper()
 	pool := pgtest.New(t)
 	w := &World{t: t, Pool: pool, Store: postgres.New(pool), Vulnerabilities: map[vuln.Ref]vuln.Vulnerability{}}
-	w.must(w.Store.SyncRegistries(t.Context(), map[string]string{"main": Host, "sboms": "sboms"}))
+	w.must(w.Store.SyncRegistries(t.Context(), []postgres.Registry{{Name: "main", Host: Host}, {Name: "sboms", Host: "sboms"}}))
 	w.Build = NewBuild("one")
 	_, _, err := w.Store.BeginBuild(t.Context(), w.Build)
 	w.must(err)
@@ -195,6 +195,8 @@ func (w *World) run(root scan.Manifest, images []Image) image.Digest {
 // Claim takes the scan whose turn it is.
 func (w *World) Claim() *scan.Job {
 	w.t.Helper()
+	_, err := w.Store.ReleaseScans(w.t.Context(), NoPermits)
+	w.must(err)
 	job, err := w.Store.ClaimScan(w.t.Context())
 	w.must(err)
 	if job == nil {
