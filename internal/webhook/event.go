@@ -39,6 +39,9 @@ const (
 	FlagDigestOnly = "digest-only"
 	// FlagDigestDropped: the digest was not valid; the tag has to be resolved.
 	FlagDigestDropped = "digest-dropped"
+	// FlagQuarantine: the registry holds the image back until it is released. It
+	// can be pulled by its digest alone; the tag does not show it yet.
+	FlagQuarantine = "quarantine"
 )
 
 // Event is one thing that happened in a registry, normalised.
