@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/tidewaiter/tidewaiter/internal/filelock"
 )
 
 const (
@@ -29,7 +31,7 @@ func newWorkDir(parent string) (*workDir, error) {
 	}
 	w := &workDir{path: path}
 	if w.lock, err = os.Create(filepath.Join(path, lockName)); err == nil {
-		_, err = tryLock(w.lock)
+		_, err = filelock.Try(w.lock)
 	}
 	if err != nil {
 		w.remove()
@@ -69,7 +71,7 @@ func sweepOne(path string) {
 	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR, 0)
 	if err == nil {
 		w.lock = lock
-		if free, err := tryLock(lock); err != nil || !free {
+		if free, err := filelock.Try(lock); err != nil || !free {
 			_ = lock.Close()
 			return
 		}

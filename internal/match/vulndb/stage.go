@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	v6 "github.com/anchore/grype/grype/db/v6"
+
+	"github.com/tidewaiter/tidewaiter/internal/filelock"
 )
 
 const lockSuffix = ".lock"
@@ -35,7 +37,7 @@ func (l *Library) newStage(ctx context.Context) (*stage, error) {
 	}
 	s := &stage{dir: dir}
 	if s.lock, err = os.Create(dir + lockSuffix); err == nil {
-		_, err = tryLock(s.lock)
+		_, err = filelock.Try(s.lock)
 	}
 	if err == nil {
 		err = os.Chmod(dir, 0o755) // builds are read by less privileged children
@@ -86,6 +88,6 @@ func abandoned(lock string) bool {
 		return false
 	}
 	defer f.Close()
-	held, err := tryLock(f)
+	held, err := filelock.Try(f)
 	return err == nil && held
 }

@@ -1,6 +1,6 @@
 //go:build !windows
 
-package catalog
+package filelock
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// tryLock takes the exclusive lock of f, or reports that another holds it. The
+// Try takes the exclusive lock of f, or reports that another holds it. The
 // lock ends with the process, however it ends.
-func tryLock(f *os.File) (bool, error) {
+func Try(f *os.File) (bool, error) {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return false, nil
