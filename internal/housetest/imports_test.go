@@ -20,7 +20,7 @@ var levels = map[string]int{
 	"internal/httpserver": 1, "internal/telemetry": 1, "internal/filelock": 1,
 
 	// Edges: each knows one thing of the outside world.
-	"internal/webhook": 2, "internal/registry": 2, "internal/catalog": 2, "internal/catalog/layers": 2, "internal/match": 2,
+	"internal/webhook": 2, "internal/webhook/keys": 2, "internal/registry": 2, "internal/catalog": 2, "internal/catalog/layers": 2, "internal/match": 2,
 	"internal/match/vulndb": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2,
 
 	// Assembly.
@@ -58,6 +58,7 @@ var sideways = map[[2]string]string{
 	{"internal/reconcile", "internal/scan"}:         "what differs becomes a scan; rules are the same for both",
 	{"internal/catalog", "internal/catalog/layers"}: "a room and its back room: the layers that were read",
 	{"internal/match", "internal/match/vulndb"}:     "a room and its back room: the database's life on disk",
+	{"internal/webhook", "internal/webhook/keys"}:   "a room and its back room: the keys of senders that sign",
 	{"internal/app", "internal/config"}:             "assembly: app is built from the configuration",
 	{"internal/app", "internal/intake"}:             "assembly: app wires the receiver",
 	{"internal/postgres", "migrations"}:             "the store brings the schema up",
@@ -133,6 +134,8 @@ var heavy = []struct {
 		"SQL lives in postgres, one file per noun"},
 	{"github.com/go-chi/chi", nil, []string{"internal/api", "internal/app", "internal/httpserver", "internal/webhook"},
 		"routes belong to the edges that serve them"},
+	{"github.com/go-jose/go-jose", nil, []string{"internal/webhook/keys"},
+		"signatures of tokens are checked in one room"},
 	{"github.com/google/go-containerregistry/pkg/v1/remote", nil, []string{"internal/registry", "cmd/quickstart/stage", "cmd/bench"},
 		"credentials are sent from one room only"},
 	{"github.com/distribution/distribution", nil, []string{"internal/localregistry"},

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"context"
 	"crypto/sha1"
 	"crypto/sha256"
 	"fmt"
@@ -20,12 +21,14 @@ const (
 	AuthPath       = "path"        // the secret is the part of the path behind the registry's name
 	AuthHMACSHA256 = "hmac-sha256" // a header holding the HMAC of the raw body in hex
 	AuthHMACSHA1   = "hmac-sha1"   // the same with SHA-1, for senders that know no better
+	AuthSNS        = "sns"         // the signature of Amazon SNS over fields of the body
+	AuthOIDC       = "oidc"        // Authorization: Bearer <token>, signed by an issuer (OpenID Connect)
 	AuthNone       = "none"        // nothing is checked; has to be written down
 )
 
 // authKinds lists the kinds in the order people should consider them.
 func authKinds() []string {
-	return []string{AuthHMACSHA256, AuthBearer, AuthHeader, AuthBasic, AuthHMACSHA1, AuthQuery, AuthPath, AuthNone}
+	return []string{AuthHMACSHA256, AuthSNS, AuthOIDC, AuthBearer, AuthHeader, AuthBasic, AuthHMACSHA1, AuthQuery, AuthPath, AuthNone}
 }
 
 // Auth is how an endpoint knows its sender.
@@ -38,8 +41,31 @@ type Auth struct {
 	// Parameter is the query parameter of AuthQuery, "token" by default; it must
 	// be empty for the others.
 	Parameter string
-	// Secrets holds one secret, or two while rotating: either is accepted.
+	// Secrets holds one secret, or two while rotating: either is accepted. Kinds
+	// none, sns and oidc have none.
 	Secrets []string
+
+	// Topics are the ARNs of the topics that AuthSNS takes messages of; it needs
+	// one at least.
+	Topics []string
+	// Certificate is a PEM certificate that AuthSNS verifies with. Without it the
+	// one the message names is fetched from Amazon.
+	Certificate string
+
+	// Issuer of the tokens of AuthOIDC; empty stands for Google.
+	Issuer string
+	// Audience that the tokens must be for. Required for AuthOIDC.
+	Audience string
+	// Email of the account that the tokens must be of, verified by the issuer.
+	// Google needs it: any account of anybody gets tokens for any audience.
+	Email string
+	// AppID of the application that the tokens must be of (claim appid or azp).
+	// Other issuers need it or Email.
+	AppID string
+	// JWKSURL is where the issuer's keys are; empty stands for Google's.
+	JWKSURL string
+	// JWKS are the issuer's keys (RFC 7517). With it JWKSURL is not asked.
+	JWKS string
 }
 
 // String keeps secrets out of logs.
@@ -55,10 +81,17 @@ func (a Auth) problems() []error {
 			all = append(all, err)
 		}
 	}
+	all = append(all, a.snsProblems()...)
+	all = append(all, a.oidcProblems()...)
+	return append(all, a.secretProblems()...)
+}
+
+func (a Auth) secretProblems() []error {
+	var all []error
 	switch {
-	case a.Kind == AuthNone:
+	case a.knownKind() && !a.hasSecrets():
 		if len(a.Secrets) > 0 {
-			all = append(all, errs.New(errs.Invalid, "auth.secrets: kind none does not check them").
+			all = append(all, errs.New(errs.Invalid, "auth.secrets: kind %s does not check them", a.Kind).
 				WithHint("remove the secrets or choose another kind"))
 		}
 		return all
@@ -71,6 +104,28 @@ func (a Auth) problems() []error {
 		}
 	}
 	return all
+}
+
+// hasSecrets reports whether the kind compares secrets.
+func (a Auth) hasSecrets() bool {
+	return a.Kind != AuthNone && a.Kind != AuthSNS && a.Kind != AuthOIDC
+}
+
+// unused tells of settings that are given although the kind has no use for them.
+func (a Auth) unused(kind string, settings ...setting) []error {
+	var all []error
+	for _, s := range settings {
+		if a.knownKind() && a.Kind != kind && s.given {
+			all = append(all, errs.New(errs.Invalid, "auth.%s: has no meaning for kind %s", s.name, a.Kind))
+		}
+	}
+	return all
+}
+
+// setting is a field of Auth by its name in the configuration.
+type setting struct {
+	name  string
+	given bool
 }
 
 func (a Auth) knownKind() bool { return slices.Contains(authKinds(), a.Kind) }
@@ -110,7 +165,7 @@ func (a Auth) isHMAC() bool { return a.Kind == AuthHMACSHA256 || a.Kind == AuthH
 
 // needsBody reports whether the credential cannot be checked before the body is
 // there.
-func (a Auth) needsBody() bool { return a.isHMAC() }
+func (a Auth) needsBody() bool { return a.isHMAC() || a.Kind == AuthSNS }
 
 // validateSecret refuses what can never match or was meant otherwise: HTTP
 // trims header values, and a secret read from a file often ends in a newline.
@@ -142,9 +197,14 @@ func isToken(s string) bool {
 
 // check verifies a request by the configured kind; signed says where this
 // sender puts an HMAC. The error is of kind Unauthorized and says what was
-// expected, never what was given.
-func (a Auth) check(r request, signed signing) error {
+// expected, never what was given; it is of kind Unavailable when the sender's
+// key cannot be had now.
+func (a Auth) check(ctx context.Context, r request, signed signing) error {
 	switch a.Kind {
+	case AuthSNS:
+		return a.checkSNS(ctx, r)
+	case AuthOIDC:
+		return a.checkOIDC(ctx, r)
 	case AuthNone:
 		return nil
 	case AuthBearer:

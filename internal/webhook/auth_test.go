@@ -75,7 +75,7 @@ func TestCheck(t *testing.T) {
 			for i := 0; i < len(tt.headers); i += 2 {
 				header.Add(tt.headers[i], tt.headers[i+1])
 			}
-			err := tt.auth.check(request{header: header, body: []byte(body)}, plainSigning)
+			err := tt.auth.check(t.Context(), request{header: header, body: []byte(body)}, plainSigning)
 			if tt.ok != (err == nil) || err != nil && !errs.Is(err, errs.Unauthorized) {
 				t.Errorf("check: %v, want ok %v", err, tt.ok)
 			}

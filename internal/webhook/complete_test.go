@@ -142,7 +142,10 @@ func endpointsOf(t *testing.T, page, text string) []Endpoint {
 				Prefix string `yaml:"repository_prefix"`
 				Auth   struct {
 					Kind, Header, Parameter string
-					Secrets                 []string
+					Secrets, Topics         []string
+					Issuer, Audience, Email string
+					AppID                   string `yaml:"app_id"`
+					JWKSURL                 string `yaml:"jwks_url"`
 				}
 			}
 		}
@@ -157,7 +160,9 @@ func endpointsOf(t *testing.T, page, text string) []Endpoint {
 			Source: r.Webhook.Source, RepositoryPrefix: r.Webhook.Prefix,
 			Auth: Auth{
 				Kind: r.Webhook.Auth.Kind, Header: r.Webhook.Auth.Header, Parameter: r.Webhook.Auth.Parameter,
-				Secrets: r.Webhook.Auth.Secrets,
+				Secrets: r.Webhook.Auth.Secrets, Topics: r.Webhook.Auth.Topics,
+				Issuer: r.Webhook.Auth.Issuer, Audience: r.Webhook.Auth.Audience, Email: r.Webhook.Auth.Email,
+				AppID: r.Webhook.Auth.AppID, JWKSURL: r.Webhook.Auth.JWKSURL,
 			},
 		})
 	}

@@ -54,8 +54,8 @@ type request struct {
 
 // verify checks the credential as the endpoint's configuration says; signed is
 // where this sender puts an HMAC.
-func (r request) verify(_ context.Context, signed signing) error {
-	return r.endpoint.Auth.check(r, signed)
+func (r request) verify(ctx context.Context, signed signing) error {
+	return r.endpoint.Auth.check(ctx, r, signed)
 }
 
 // Greeting is the answer to a request that carries no events.
