@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -47,14 +48,19 @@ func (r request) cloudEvents() ([]cloudEvent, error) {
 		e, err := r.binaryEvent()
 		return []cloudEvent{e}, err
 	}
-	var e structuredEvent
-	if err := decodeObject(r.body, &e); err != nil {
+	var required struct { // in every CloudEvent
+		SpecVersion json.RawMessage `json:"specversion"`
+		Type        json.RawMessage `json:"type"`
+	}
+	if err := decodeObject(r.body, &required); err != nil {
 		return nil, err
 	}
-	if e.SpecVersion == "" && e.Type == "" {
+	if required.SpecVersion == nil && required.Type == nil {
 		return []cloudEvent{{Data: r.body, Raw: r.body}}, nil
 	}
-	return []cloudEvent{e.event(r.body)}, nil
+	var e structuredEvent
+	err := decode(r.body, &e)
+	return []cloudEvent{e.event(r.body)}, err
 }
 
 func (r request) isBinaryEvent() bool {
@@ -64,14 +70,13 @@ func (r request) isBinaryEvent() bool {
 // structuredEvent is an event in the JSON format (CloudEvents JSON event format
 // 1.0, section 3).
 type structuredEvent struct {
-	SpecVersion string          `json:"specversion"`
-	ID          string          `json:"id"`
-	Source      string          `json:"source"`
-	Type        string          `json:"type"`
-	Subject     string          `json:"subject"`
-	Time        string          `json:"time"`
-	Data        json.RawMessage `json:"data"`
-	Base64      string          `json:"data_base64"`
+	ID      string          `json:"id"`
+	Source  string          `json:"source"`
+	Type    string          `json:"type"`
+	Subject string          `json:"subject"`
+	Time    string          `json:"time"`
+	Data    json.RawMessage `json:"data"`
+	Base64  string          `json:"data_base64"`
 }
 
 func (s structuredEvent) event(raw []byte) cloudEvent {
@@ -175,6 +180,35 @@ func (e cloudEvent) into(v any) error {
 		return errs.New(errs.Malformed, "webhook: the event has no data that is JSON")
 	}
 	return decodeObject(e.Data, v)
+}
+
+// judgeEvents reads the events of a request with read and judges them. Attributes
+// every event has need not be in what read returns. One event of a batch that
+// read refuses costs only itself; alone it refuses the request.
+func (r request) judgeEvents(read func(cloudEvent) (claim, error)) ([]Item, error) {
+	events, err := r.cloudEvents()
+	if err != nil {
+		return nil, err
+	}
+	items := make([]Item, 0, len(events))
+	for _, e := range events {
+		c, err := claim{ignored: ReasonMalformed}, error(nil)
+		if !e.Malformed {
+			c, err = read(e)
+		}
+		switch {
+		case err != nil && len(events) == 1:
+			return nil, err
+		case err != nil:
+			c = claim{action: Action(e.Type), ignored: ReasonMalformed}
+		}
+		c.eventID, c.key = cmp.Or(c.eventID, e.ID), cmp.Or(c.key, e.key())
+		if c.occurredAt.IsZero() {
+			c.occurredAt = parseTime(e.Time)
+		}
+		items = append(items, r.judge(c))
+	}
+	return items, nil
 }
 
 // maxOrigin bounds what of a request is sent back in a header; origins are host

@@ -80,8 +80,49 @@ func formats() []format {
 			verify: verifyDistribution, parse: parseDistribution,
 		},
 		{
-			name: "harbor", kinds: []string{AuthHeader, AuthBearer, AuthBasic, AuthNone},
+			name: "harbor", also: []string{"tencent-tcr"}, kinds: []string{AuthHeader, AuthBearer, AuthBasic, AuthNone},
 			verify: verifyHarbor, parse: parseHarbor,
+		},
+		{
+			name: "gar-pubsub", kinds: []string{AuthOIDC, AuthQuery, AuthPath, AuthNone},
+			verify: verifyGARPubSub, parse: parseGARPubSub,
+		},
+		{
+			name: "ecr-eventbridge", kinds: []string{AuthHeader, AuthBearer, AuthBasic, AuthNone},
+			verify: verifyECREventBridge, parse: parseECREventBridge,
+		},
+		{
+			name: "ecr-sns", kinds: []string{AuthSNS, AuthQuery, AuthPath, AuthBasic, AuthNone},
+			verify: verifyECRSNS, greet: greetECRSNS, parse: parseECRSNS,
+		},
+		{
+			name: "zot", kinds: []string{AuthBearer, AuthHeader, AuthBasic, AuthNone},
+			verify: verifyZot, parse: parseZot,
+		},
+		{
+			name: "nexus", kinds: []string{AuthHMACSHA1, AuthNone}, manager: true,
+			verify: verifyNexus, parse: parseNexus,
+		},
+		{
+			name: "artifactory", kinds: []string{AuthHMACSHA256, AuthHeader, AuthNone}, manager: true,
+			verify: verifyArtifactory, parse: parseArtifactory,
+		},
+		{
+			name: "alibaba-acr", kinds: []string{AuthQuery, AuthPath, AuthNone},
+			verify: verifyAlibabaACR, parse: parseAlibabaACR,
+		},
+		{
+			name: "mirantis-msr", kinds: []string{AuthQuery, AuthPath, AuthNone},
+			verify: verifyMirantisMSR, parse: parseMirantisMSR,
+		},
+		{
+			name: "cdevents", kinds: []string{AuthBearer, AuthHMACSHA256, AuthHeader, AuthBasic, AuthQuery, AuthPath, AuthNone},
+			verify: verifyCdevents, parse: parseCdevents,
+		},
+		{
+			name: "cloudevents", kinds: []string{AuthBearer, AuthHMACSHA256, AuthHeader, AuthBasic, AuthQuery, AuthPath, AuthNone},
+			methods: []string{http.MethodPost, http.MethodOptions},
+			verify:  verifyCloudevents, greet: greetCloudevents, parse: parseCloudevents,
 		},
 		{
 			name: "generic", kinds: []string{AuthBearer, AuthHMACSHA256, AuthHeader, AuthBasic, AuthQuery, AuthPath, AuthNone},

@@ -23,6 +23,13 @@ func (discard) Accept(context.Context, string, []Item) error { return nil }
 
 func FuzzDistribution(f *testing.F) { fuzzFormat(f, "distribution") }
 func FuzzHarbor(f *testing.F)       { fuzzFormat(f, "harbor") }
+func FuzzCloudevents(f *testing.F)  { fuzzFormat(f, "cloudevents") }
+func FuzzCdevents(f *testing.F)     { fuzzFormat(f, "cdevents") }
+func FuzzMirantisMsr(f *testing.F)  { fuzzFormat(f, "mirantis-msr") }
+func FuzzAlibabaAcr(f *testing.F)   { fuzzFormat(f, "alibaba-acr") }
+func FuzzArtifactory(f *testing.F)  { fuzzFormat(f, "artifactory") }
+func FuzzNexus(f *testing.F)        { fuzzFormat(f, "nexus") }
+func FuzzZot(f *testing.F)          { fuzzFormat(f, "zot") }
 func FuzzGeneric(f *testing.F)      { fuzzFormat(f, "generic") }
 
 // fuzzFormat feeds a format with the samples and what grows from them: request

@@ -124,9 +124,12 @@ func (d harborData) repository() string {
 }
 
 // host takes the host from "host/repository:tag" or "host/repository@digest",
-// which has no scheme. A project may be called like a host, so a URL that
-// starts with the repository itself has none.
+// which has no scheme in Harbor and may have one elsewhere. A project may be
+// called like a host, so a URL that starts with the repository itself has none.
 func (h harborResource) host(repository string) string {
+	if strings.Contains(h.URL, "://") {
+		return urlHost(h.URL)
+	}
 	if rest, ok := strings.CutPrefix(h.URL, repository); ok && repository != "" && (rest == "" || rest[0] == ':' || rest[0] == '@') {
 		return ""
 	}
