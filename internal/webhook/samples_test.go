@@ -84,8 +84,11 @@ type wantGreeting struct {
 
 func greeted(t *testing.T, w *httptest.ResponseRecorder) wantGreeting {
 	t.Helper()
-	got := wantGreeting{Status: w.Code, Header: map[string]string{}}
+	got := wantGreeting{Status: w.Code}
 	for name, values := range w.Header() {
+		if got.Header == nil {
+			got.Header = map[string]string{}
+		}
 		got.Header[name] = strings.Join(values, ", ")
 	}
 	if w.Body.Len() > 0 {
@@ -187,7 +190,7 @@ func credentialHeader(t *testing.T, r *http.Request, auth Auth) string {
 	case AuthHeader:
 		return auth.Header
 	}
-	for _, name := range []string{auth.Header, "X-Signature", "X-Hub-Signature-256", "X-Gitea-Signature", "X-JFrog-Event-Auth", "X-Nexus-Webhook-Signature"} {
+	for _, name := range []string{auth.Header, "X-Signature", "X-Gitea-Signature", "X-Hub-Signature-256", "X-JFrog-Event-Auth", "X-Nexus-Webhook-Signature"} {
 		if name != "" && r.Header.Get(name) != "" {
 			return name
 		}
