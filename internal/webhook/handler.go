@@ -136,6 +136,10 @@ func (h *handler) reject(w http.ResponseWriter, r *http.Request, registry string
 	problem := httpserver.ProblemOf(err)
 	h.metrics.reject(registry, string(problem.Kind))
 	h.rejected(registry, problem.Status, string(problem.Kind), problem.Detail)
+	if problem.Status == http.StatusUnauthorized && h.endpoints[registry].Auth.Kind == AuthBasic {
+		// Amazon SNS shows its password only when it is asked like this.
+		w.Header().Set("WWW-Authenticate", `Basic realm="tidewaiter"`)
+	}
 	httpserver.WriteProblem(w, r, err)
 }
 
