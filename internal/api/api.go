@@ -32,6 +32,9 @@ type Requests interface {
 	// RequestScan queues a scan of ref, whose Registry is a configured host, and
 	// returns its number; that of a scan of the same target that waits already.
 	RequestScan(ctx context.Context, ref image.Reference) (scanID int64, err error)
+	// Hurry lets a queued scan go ahead of pushes, because somebody waits for it;
+	// one that runs or is over is left alone.
+	Hurry(ctx context.Context, scanID int64) error
 	// Upload keeps an SBOM under repository:tag of the registry "sboms" and
 	// queues its judgement.
 	Upload(ctx context.Context, repository, tag string, document []byte) (scanID int64, digest image.Digest, err error)
@@ -164,6 +167,7 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/registries", h.read(h.registries))
 		r.Get(Prefix+"/repositories", h.read(h.repositories))
 		r.Get(Prefix+"/tags", h.read(h.tags))
+		r.Get(Prefix+"/tags/history", h.read(h.tagHistory))
 		r.Get(Prefix+"/image", h.guard(report.ScopeRead, false, h.image))
 		r.Get(Prefix+"/findings", h.read(h.findings))
 		r.Get(Prefix+"/sbom", h.read(h.sbom))

@@ -171,6 +171,10 @@ func (r requests) RequestScan(ctx context.Context, ref image.Reference) (int64, 
 	return r.store.RequestScan(ctx, "main", ref, postgrestest.NoPermits)
 }
 
+func (r requests) Hurry(ctx context.Context, scanID int64) error {
+	return r.store.HurryScan(ctx, scanID)
+}
+
 func (r requests) Upload(ctx context.Context, repository, tag string, document []byte) (int64, image.Digest, error) {
 	digest := image.DigestOf(document)
 	id, err := r.store.SaveUpload(ctx, "sboms", repository, tag, digest, document, postgrestest.NoPermits)

@@ -43,7 +43,7 @@ func (h *handler) referenceParameter(q *query) located {
 }
 
 // awaitImage looks again and again, ever more slowly, until the image is settled
-// or the time is over.
+// or the time is over. A scan it waits for goes ahead of pushes.
 func (h *handler) awaitImage(ctx context.Context, access report.Access, target report.Target, wait time.Duration) (report.Image, error) {
 	start := time.Now()
 	if wait > 0 {
@@ -53,6 +53,7 @@ func (h *handler) awaitImage(ctx context.Context, access report.Access, target r
 		}
 		defer leave()
 	}
+	var hurried int64
 	for pause := pollFirst; ; pause = min(pause*3/2, pollMost) {
 		found, err := h.lookAtImage(ctx, access, target)
 		waited := time.Since(start)
@@ -61,6 +62,10 @@ func (h *handler) awaitImage(ctx context.Context, access report.Access, target r
 			return found, err
 		case err == nil && (found.Settled() || waited >= wait):
 			return found, nil
+		case err == nil:
+			if hurried, err = h.hurry(ctx, found.LastScan, hurried); err != nil {
+				return found, err
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -68,6 +73,16 @@ func (h *handler) awaitImage(ctx context.Context, access report.Access, target r
 		case <-time.After(min(pause, max(wait-waited, 0))):
 		}
 	}
+}
+
+// hurry lets a queued scan go ahead, once, and returns which was hurried last.
+func (h *handler) hurry(ctx context.Context, last *report.ScanState, hurried int64) (int64, error) {
+	if last == nil || last.State != report.RunQueued || last.ID == hurried {
+		return hurried, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, h.RequestTimeout)
+	defer cancel()
+	return last.ID, timely(ctx, h.Requests.Hurry(ctx, last.ID))
 }
 
 func (h *handler) lookAtImage(ctx context.Context, access report.Access, target report.Target) (report.Image, error) {

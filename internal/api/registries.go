@@ -39,6 +39,21 @@ func (h *handler) tags(w http.ResponseWriter, r *http.Request, who report.Princi
 	return reply(w, found, err)
 }
 
+// tagHistory answers GET /tags/history.
+func (h *handler) tagHistory(w http.ResponseWriter, r *http.Request, who report.Principal) error {
+	q := readQuery(r)
+	ref := h.referenceParameter(q)
+	if q.err == nil && (ref.Tag == "" || ref.Digest != "") {
+		q.fail("ref", "parameter ref does not name a tag: write it as HOST/NAME:TAG")
+	}
+	page := q.page()
+	if err := q.done(); err != nil {
+		return err
+	}
+	found, err := h.Reader.TagHistory(r.Context(), who.Access, ref.target(), page)
+	return reply(w, found, err)
+}
+
 // repositoryParameter reads the required parameter repository.
 func (h *handler) repositoryParameter(q *query) located {
 	given := q.text("repository")

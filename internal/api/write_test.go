@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tidewaiter/tidewaiter/internal/api"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
@@ -139,6 +141,23 @@ func TestImageWaitsForTheAnswer(t *testing.T) {
 	got := into[report.Image](t, <-answered)
 	if got.State != report.StateUnsupported || got.Reason != "helm_chart" || got.LastScan.State != report.RunDone {
 		t.Errorf("answer = %+v", got)
+	}
+}
+
+// Somebody waits for it: a pushed image goes ahead of a backlog.
+func TestAWaitingCallerGoesAheadOfPushes(t *testing.T) {
+	b := newBench(t, postgrestest.New(t))
+	for _, tag := range []string{"first", "second", "wanted"} {
+		b.Deliver("main", postgres.Delivery{DedupeKey: tag, Action: "push", Repository: "team/app", Tag: tag, Digest: postgrestest.Digest(tag)})
+	}
+	b.get("/image", "ref", postgrestest.Host+"/team/app:second") // who only looks changes nothing
+	b.get("/image", "ref", postgrestest.Host+"/team/app:wanted", "wait", "50ms")
+	var order []string
+	for range 3 {
+		order = append(order, b.Claim().Ref.Tag)
+	}
+	if diff := cmp.Diff([]string{"wanted", "first", "second"}, order); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -120,7 +120,7 @@ func (a *App) assemble() error {
 		a.keeper.update = a.config.VulnDB.UpdateInterval
 	}
 	names := func(host string) (string, bool) { s, ok := client.Lookup(host); return s.Name, ok }
-	return a.assembleHTTP(intake.New(a.store, a.queue.Enqueue, names), cataloger, names)
+	return a.assembleHTTP(intake.New(a.store, a.queue.Enqueue, names, intakeSettings(a.config)), cataloger, names)
 }
 
 func (a *App) assembleQueue(scanner *scan.Scanner) (err error) {

@@ -3,6 +3,7 @@ package app
 import (
 	"github.com/tidewaiter/tidewaiter/internal/catalog"
 	"github.com/tidewaiter/tidewaiter/internal/config"
+	"github.com/tidewaiter/tidewaiter/internal/intake"
 	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
 )
 
@@ -10,6 +11,11 @@ import (
 // import, because it is heavy.
 func catalogOptions(c config.Config) catalog.Options {
 	return catalog.Options{TempDir: c.TempDir, MaxUncompressedBytes: int64(c.Limits.UnpackedBytes)}
+}
+
+// intakeSettings does the same for the room on the level of config.
+func intakeSettings(c config.Config) intake.Settings {
+	return intake.Settings{UntaggedHold: c.Receiver.UntaggedHold, Coalesce: c.Receiver.Coalesce}
 }
 
 // vulndbConfig does the same for the library of databases.

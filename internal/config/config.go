@@ -77,6 +77,10 @@ type Log struct {
 type Receiver struct {
 	// Whether this process takes webhooks.
 	Enabled bool `yaml:"enabled" default:"true" env:"TIDEWAITER_RECEIVER_ENABLED" flag:"receiver"`
+	// Time a push without a tag waits before it is scanned. Most are the images of an index that follows; its scan then does the work. `0s` for none.
+	UntaggedHold time.Duration `yaml:"untagged_hold" default:"10s"`
+	// Time a push without a digest waits before it is scanned, so that the several events some senders make of one push lead to one scan. `0s` for none.
+	Coalesce time.Duration `yaml:"coalesce" default:"2s"`
 }
 
 // Workers are what scans images.

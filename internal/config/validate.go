@@ -78,6 +78,8 @@ func (c Config) checkWork(ps *Problems) {
 	if !c.Receiver.Enabled && !c.Workers.Enabled && !c.API.Enabled {
 		ps.add("", "receiver.enabled, workers.enabled and api.enabled are all false: there is nothing to do")
 	}
+	ps.within("receiver.untagged_hold", c.Receiver.UntaggedHold, 0, time.Hour)
+	ps.within("receiver.coalesce", c.Receiver.Coalesce, 0, time.Hour)
 	ps.between("workers.count", c.Workers.Count, 1, 1000)
 	ps.between("workers.max_attempts", c.Workers.MaxAttempts, 1, 100)
 	ps.atLeast("workers.job_timeout", c.Workers.JobTimeout, time.Second)
@@ -134,6 +136,12 @@ func (ps *Problems) sizes(path string, n, least, most Size) {
 func (ps *Problems) atLeast(path string, d, least time.Duration) {
 	if d < least {
 		ps.add(path, "%s is less than %s", d, least)
+	}
+}
+
+func (ps *Problems) within(path string, d, least, most time.Duration) {
+	if d < least || d > most {
+		ps.add(path, "%s is not between %s and %s", d, least, most)
 	}
 }
 

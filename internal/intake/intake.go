@@ -7,6 +7,7 @@ package intake
 
 import (
 	"context"
+	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
@@ -17,17 +18,42 @@ import (
 // Uploads is the name of the registry that holds uploaded SBOMs.
 const Uploads = "sboms"
 
+// Settings say which pushes wait before they are scanned. The zero value lets
+// none wait.
+type Settings struct {
+	// UntaggedHold is for a push without a tag. The event does not say whether it
+	// is an image of its own or a child of an index that is on its way.
+	UntaggedHold time.Duration
+	// Coalesce is for a push of a tag without a digest. Senders of such events
+	// send several for one push, and nothing tells them apart.
+	Coalesce time.Duration
+}
+
+// hold returns how long the scan that an event asks for waits.
+func (s Settings) hold(e webhook.Event) time.Duration {
+	switch {
+	case e.Action != webhook.ActionPush:
+		return 0
+	case e.Tag == "":
+		return s.UntaggedHold
+	case e.Digest == "":
+		return s.Coalesce
+	}
+	return 0
+}
+
 // Intake accepts work.
 type Intake struct {
-	store   *postgres.Store
-	enqueue postgres.Enqueue
-	names   func(host string) (registry string, ok bool)
+	store    *postgres.Store
+	enqueue  postgres.Enqueue
+	names    func(host string) (registry string, ok bool)
+	settings Settings
 }
 
 // New returns an intake on a store. names finds the configured registry of a
 // host or alias.
-func New(store *postgres.Store, enqueue postgres.Enqueue, names func(host string) (string, bool)) *Intake {
-	return &Intake{store: store, enqueue: enqueue, names: names}
+func New(store *postgres.Store, enqueue postgres.Enqueue, names func(host string) (string, bool), s Settings) *Intake {
+	return &Intake{store: store, enqueue: enqueue, names: names, settings: s}
 }
 
 // Accept records the events of one webhook request. Once it returns nil they
@@ -46,6 +72,7 @@ func (i *Intake) Accept(ctx context.Context, registry string, items []webhook.It
 			Actor:      item.Event.Actor,
 			EventID:    item.Event.EventID,
 			OccurredAt: item.Event.OccurredAt,
+			Hold:       i.settings.hold(item.Event),
 		}
 	}
 	_, err := i.store.Accept(ctx, registry, deliveries, i.enqueue)
@@ -62,6 +89,11 @@ func (i *Intake) RequestScan(ctx context.Context, ref image.Reference) (int64, e
 	}
 	id, err := i.store.RequestScan(ctx, registry, ref, i.enqueue)
 	return id, errs.Op("intake: request scan of "+ref.String(), err)
+}
+
+// Hurry lets a queued scan go ahead of pushes, because somebody waits for it.
+func (i *Intake) Hurry(ctx context.Context, scanID int64) error {
+	return errs.Op("intake: hurry scan", i.store.HurryScan(ctx, scanID))
 }
 
 // Upload keeps an SBOM under repository:tag of the registry of uploads and

@@ -14,12 +14,15 @@ import (
 // (docs/adr/0009): one behind the last of its own repository there, and not
 // before the head of the line. Scans that were tried before have a place of
 // their own, or they would wait for the whole backlog of their repository. It
-// needs a row q.
+// needs a row q. With min and max, a planner that has no statistics yet would
+// read all that waits.
 const place = `greatest(
-	COALESCE((SELECT min(head.turn) FROM scan head WHERE head.state = 'queued' AND head.turn IS NOT NULL
-	             AND head.registry_id = q.registry_id AND head.priority = q.priority), 0),
-	COALESCE((SELECT max(last.turn) + 1 FROM scan last WHERE last.state = 'queued' AND last.turn IS NOT NULL
-	             AND last.repository_id = q.repository_id AND last.priority = q.priority AND last.retried = q.retried), 0))`
+	COALESCE((SELECT head.turn FROM scan head WHERE head.state = 'queued' AND head.turn IS NOT NULL
+	             AND head.registry_id = q.registry_id AND head.priority = q.priority
+	           ORDER BY head.turn LIMIT 1), 0),
+	COALESCE((SELECT last.turn + 1 FROM scan last WHERE last.state = 'queued' AND last.turn IS NOT NULL
+	             AND last.repository_id = q.repository_id AND last.priority = q.priority AND last.retried = q.retried
+	           ORDER BY last.turn DESC LIMIT 1), 0))`
 
 // order asks for a scan of a target.
 type order struct {
@@ -103,7 +106,10 @@ func (s *Store) ReleaseScans(ctx context.Context, enqueue Enqueue) (released int
 // scan that runs or is over stays as it is, and so does the time before which a
 // scan must not run.
 func (s *Store) HurryScan(ctx context.Context, id int64) error {
-	const hurry = `UPDATE scan SET priority = $2, turn = NULL WHERE id = $1 AND state = 'queued' AND priority < $2`
+	const hurry = `
+		UPDATE scan SET priority = q.priority, turn = CASE WHEN scan.turn IS NOT NULL THEN ` + place + ` END
+		  FROM (SELECT id, registry_id, repository_id, $2::smallint AS priority, retried FROM scan WHERE id = $1) q
+		 WHERE scan.id = q.id AND scan.state = 'queued' AND scan.priority < q.priority`
 	_, err := s.pool.Exec(ctx, hurry, id, scan.PriorityRequest)
 	return wrap("hurry scan", err)
 }

@@ -3,8 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sort"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,6 +31,9 @@ func (s *Store) SaveManifest(ctx context.Context, job scan.Job, root scan.Manife
 			return err
 		}
 		if err := linkRepository(ctx, tx, job.Repository, ids, root); err != nil {
+			return err
+		}
+		if err := coverChildren(ctx, tx, job, root); err != nil {
 			return err
 		}
 		if err := refreshIndex(ctx, tx, ids[root.Digest]); err != nil {
@@ -164,6 +167,33 @@ func linkRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, ids map[
 	return nil
 }
 
+// coverChildren ends the scans that untagged pushes of an index's children still
+// wait for: the scan of the index looks at them. That is no failure; the reason
+// says so.
+func coverChildren(ctx context.Context, tx pgx.Tx, job scan.Job, root scan.Manifest) error {
+	const cover = `
+		WITH held AS (
+			SELECT s.id, m.id AS manifest_id FROM scan s JOIN manifest m ON m.digest = s.digest
+			 WHERE s.state = 'queued' AND s.repository_id = @repository AND s.cause = 'push'
+			   AND s.tag = '' AND (CASE WHEN s.tag = '' THEN s.digest ELSE '' END) = ANY (@children)
+			   FOR UPDATE OF s SKIP LOCKED -- who is being given another order meanwhile is looked at twice
+		)
+		UPDATE scan SET state = 'canceled', reason = @reason, detail = @detail, manifest_id = held.manifest_id, finished_at = now()
+		  FROM held WHERE scan.id = held.id`
+	if len(root.Children) == 0 {
+		return nil
+	}
+	children := make([]string, len(root.Children))
+	for i, c := range root.Children {
+		children[i] = string(c.Digest)
+	}
+	_, err := tx.Exec(ctx, cover, pgx.NamedArgs{
+		"repository": job.Repository, "children": children, "reason": scan.ReasonCovered,
+		"detail": fmt.Sprintf("scan %d looks at it as a part of the index %s", job.ID, root.Digest),
+	})
+	return err
+}
+
 // pointTag moves the target's tag to the manifest and keeps its history.
 func pointTag(ctx context.Context, tx pgx.Tx, job scan.Job, manifestID int64) error {
 	const query = `SELECT manifest_id FROM tag WHERE repository_id = $1 AND name = $2 FOR UPDATE`
@@ -171,7 +201,7 @@ func pointTag(ctx context.Context, tx pgx.Tx, job scan.Job, manifestID int64) er
 		INSERT INTO tag (repository_id, name, manifest_id, moved_at, checked_at) VALUES ($1, $2, $3, now(), now())
 		ON CONFLICT (repository_id, name) DO UPDATE SET manifest_id = EXCLUDED.manifest_id, moved_at = now(), checked_at = now()`
 	const checked = `UPDATE tag SET checked_at = now() WHERE repository_id = $1 AND name = $2`
-	const history = `INSERT INTO tag_event (repository_id, tag, action, manifest_id, occurred_at) VALUES ($1, $2, 'set', $3, $4)`
+	const history = `INSERT INTO tag_event (repository_id, tag, action, manifest_id, occurred_at) VALUES ($1, $2, 'set', $3, now())`
 	if job.Ref.Tag == "" {
 		return nil
 	}
@@ -187,7 +217,7 @@ func pointTag(ctx context.Context, tx pgx.Tx, job scan.Job, manifestID int64) er
 	if _, err := tx.Exec(ctx, upsert, job.Repository, job.Ref.Tag, manifestID); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, history, job.Repository, job.Ref.Tag, manifestID, time.Now().UTC())
+	_, err = tx.Exec(ctx, history, job.Repository, job.Ref.Tag, manifestID)
 	return err
 }
 

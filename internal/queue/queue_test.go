@@ -51,7 +51,10 @@ func (r *rig) start(o queue.Options) *queue.Queue {
 
 func (r *rig) queue(o queue.Options) *queue.Queue {
 	r.t.Helper()
-	o.Pool, o.Scans, o.SweepInterval = r.pool, r.store, 50*time.Millisecond
+	o.Pool, o.Scans = r.pool, r.store
+	if o.SweepInterval == 0 {
+		o.SweepInterval = 50 * time.Millisecond
+	}
 	q, err := queue.New(o)
 	if err != nil {
 		r.t.Fatal(err)
@@ -196,6 +199,51 @@ func TestAWorkerThatIsNotReadyLeavesScansToOthers(t *testing.T) {
 	}
 	r.start(queue.Options{Workers: 1, Run: func(context.Context, scan.Job) (scan.Result, error) { return scan.Result{}, nil }})
 	r.until("count(*) = 1 FROM scan WHERE state = 'done'")
+}
+
+// A permit that finds nothing ends. What waits for a place at its registry is
+// taken by the worker that gave up the place.
+func TestALimitedRegistryIsWorkedThroughWithoutThePermitsItUsedUp(t *testing.T) {
+	r := newRig(t)
+	if err := r.store.SyncRegistries(t.Context(), []postgres.Registry{{Name: "prod", Host: "registry.example", MaxRunning: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	var running, most atomic.Int32
+	o := queue.Options{Workers: 4, SweepInterval: time.Hour, Run: func(context.Context, scan.Job) (scan.Result, error) {
+		now := running.Add(1)
+		defer running.Add(-1)
+		for seen := most.Load(); now > seen && !most.CompareAndSwap(seen, now); seen = most.Load() {
+		}
+		r.until("true FROM (SELECT pg_sleep(0.02)) x") // others find the registry busy
+		return scan.Result{}, nil
+	}}
+	q := r.start(o)
+	for i := range 20 {
+		r.push(q, fmt.Sprint("t", i))
+	}
+	r.until("count(*) = 20 FROM scan WHERE state = 'done'")
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d scans ran at once, the limit is 1", n)
+	}
+}
+
+func TestAHeldScanRunsWhenItIsDue(t *testing.T) {
+	r := newRig(t)
+	q := r.start(queue.Options{Workers: 1, ReleaseInterval: 20 * time.Millisecond, SweepInterval: time.Hour,
+		Run: func(context.Context, scan.Job) (scan.Result, error) { return scan.Result{}, nil }})
+	held := postgres.Delivery{DedupeKey: "1", Action: "push", Repository: "team/app", Tag: "held", Hold: time.Hour}
+	if _, err := r.store.Accept(t.Context(), "prod", []postgres.Delivery{held}, q.Enqueue); err != nil {
+		t.Fatal(err)
+	}
+	r.push(q, "now")
+	r.until("count(*) = 1 FROM scan WHERE state = 'done'")
+	if n := r.count("scan WHERE state = 'queued' AND tag = 'held' AND attempt = 0"); n != 1 {
+		t.Fatalf("%d scans wait, want the held one", n)
+	}
+	if _, err := r.pool.Exec(t.Context(), `UPDATE scan SET run_after = now()`); err != nil {
+		t.Fatal(err)
+	}
+	r.until("count(*) = 2 FROM scan WHERE state = 'done'")
 }
 
 func (r *rig) count(query string) (n int) {

@@ -48,6 +48,15 @@ type Tag struct {
 	Platforms []string `json:"platforms"` // "linux/amd64"; of images only
 }
 
+// TagEvent is a change of a tag as we saw it: a move between two looks leaves no
+// trace.
+type TagEvent struct {
+	Action string `json:"action"` // "set" or "deleted"
+	// Digest is what the tag points to from then on, or pointed to until then.
+	Digest     image.Digest `json:"digest,omitempty"`
+	OccurredAt time.Time    `json:"occurred_at"`
+}
+
 // Image is all there is to say of a tag or a digest.
 type Image struct {
 	Registry   string       `json:"registry"`   // the configured name

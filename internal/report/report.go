@@ -22,6 +22,8 @@ type Reader interface {
 	Registries(ctx context.Context, access Access) ([]Registry, error)
 	Repositories(ctx context.Context, access Access, filter RepositoryFilter, page Page) (Judged[Repository], error)
 	Tags(ctx context.Context, access Access, repository RepositoryRef, page Page) (Judged[Tag], error)
+	// TagHistory returns NotFound for a tag that was never seen.
+	TagHistory(ctx context.Context, access Access, target Target, page Page) (List[TagEvent], error)
 	// Image returns NotFound when neither the tag or digest nor a scan of it is
 	// known.
 	Image(ctx context.Context, access Access, target Target) (Image, error)

@@ -25,6 +25,12 @@ const (
 	StateCanceled State = "canceled"
 )
 
+// ReasonCovered is why the scan of an untagged push ended canceled: an index came
+// that lists its manifest, and the scan of the index looks at it. Other canceled
+// scans gave way to a newer one of their target and keep the reason of their last
+// attempt.
+const ReasonCovered = "covered"
+
 // ManifestState is what we know of a manifest. Every manifest has one.
 type ManifestState string
 

@@ -161,10 +161,11 @@ func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
 	if err != nil {
 		return run.result, err
 	}
+	run.refuteDelete()
 	if root, err = run.exclude(ctx, root); err != nil {
 		return run.result, err
 	}
-	if err := s.Store.SaveManifest(ctx, job, root); err != nil {
+	if err := s.Store.SaveManifest(ctx, run.job, root); err != nil {
 		return run.result, err
 	}
 	var failed error
@@ -174,13 +175,13 @@ func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
 				return run.result, err
 			}
 			slog.WarnContext(ctx, "image not answered", "digest", m.Digest, "platform", m.Platform.String(), "error", err)
-			if saveErr := s.Store.SaveFailure(ctx, job, m.Digest, err); saveErr != nil {
+			if saveErr := s.Store.SaveFailure(ctx, run.job, m.Digest, err); saveErr != nil {
 				return run.result, saveErr
 			}
 			failed = firstError(failed, err)
 		}
 	}
-	if err := s.Store.SaveFindings(ctx, job); err != nil {
+	if err := s.Store.SaveFindings(ctx, run.job); err != nil {
 		return run.result, err
 	}
 	return run.result, failed
@@ -230,6 +231,15 @@ func (r *run) gone(ctx context.Context, cause error) error {
 	return cause
 }
 
+// refuteDelete makes a push of a delete whose target is there: the event came
+// late, or something was pushed in its place since. Rules count for it, and what
+// it opens was not opened by a deletion.
+func (r *run) refuteDelete() {
+	if r.job.Cause == CauseDelete {
+		r.job.Cause = CausePush
+	}
+}
+
 // digestGone looks after the digest too when a delete named a tag and a digest:
 // the sender then says that the manifest went, and other tags may have pointed
 // to it.
@@ -276,7 +286,7 @@ func (r *run) excluded(m Manifest) string {
 	if m.Kind != image.KindImage || len(r.Limits.Platforms) == 0 || slices.ContainsFunc(r.Limits.Platforms, m.Platform.Matches) {
 		return ""
 	}
-	return "platforms"
+	return PlatformRule
 }
 
 // image catalogues and judges one image, skipping what is known already.
