@@ -13,9 +13,14 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/image"
 )
 
-// NotIncluded is the name under which an image is left out that no include rule
-// matches, where there are any. No rule may have it.
-const NotIncluded = "not_included"
+// Names under which images are left out without a rule of that name. No rule may
+// have one of them.
+const (
+	// NotIncluded leaves out what no include rule matches, where there are any.
+	NotIncluded = "not_included"
+	// PlatformRule leaves out images of platforms that nobody asks for.
+	PlatformRule = "platforms"
+)
 
 // Glob matches names: * stands for any characters but a slash, ** for any
 // characters, everything else for itself. The zero Glob matches everything.
