@@ -25,6 +25,7 @@ import (
 type Store struct {
 	pool *pgxpool.Pool
 	codec
+	ledger *ledgerCache
 }
 
 // Options tune a pool; the zero value is good.
@@ -63,7 +64,9 @@ func Open(ctx context.Context, url string, options ...Options) (*Store, error) {
 }
 
 // New returns a store on an open pool.
-func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool, codec: newCodec()} }
+func New(pool *pgxpool.Pool) *Store {
+	return &Store{pool: pool, codec: newCodec(), ledger: newLedgerCache()}
+}
 
 // Pool gives the pool to the queue, which inserts jobs in our transactions.
 func (s *Store) Pool() *pgxpool.Pool { return s.pool }

@@ -44,6 +44,12 @@ type Reader interface {
 	Scan(ctx context.Context, access Access, id int64) (Scan, error)
 	Deliveries(ctx context.Context, access Access, filter DeliveryFilter, page Page) (List[Delivery], error)
 	Builds(ctx context.Context) (Builds, error)
+	// Coverage returns NotFound for a registry that is not there.
+	Coverage(ctx context.Context, access Access, filter CoverageFilter) (Coverage, error)
+	RepositoryCoverage(ctx context.Context, access Access, filter RepositoryCoverageFilter, page Page) (List[RepositoryCoverage], error)
+	// Trace tells of anything in a registry that is there, known or not. endpoints
+	// are the registries whose webhook is configured.
+	Trace(ctx context.Context, access Access, target Target, endpoints []string) (Trace, error)
 }
 
 // Access limits a reader to the repositories under some prefixes. The zero

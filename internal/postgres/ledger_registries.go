@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/tidewaiter/tidewaiter/internal/report"
+)
+
+// ledgerRegistries lists the registries a reader sees, without their ledgers.
+func ledgerRegistries(ctx context.Context, at snapshot, args pgx.NamedArgs) ([]*registryLedger, error) {
+	const query = `
+		SELECT g.id, g.name, g.host, count(r.id) AS repositories, count(r.id) FILTER (WHERE r.excluded <> '') AS excluded,
+		       (SELECT c.finished_at FROM reconciliation c
+		         WHERE c.registry_id = g.id AND c.state = 'done' AND c.repository = '' ORDER BY c.id DESC LIMIT 1) AS reconciled
+		  FROM registry g LEFT JOIN repository r ON r.registry_id = g.id AND ` + visible + `
+		 GROUP BY g.id
+		HAVING cardinality(@prefixes::text[]) = 0 OR count(r.id) > 0
+		 ORDER BY g.name`
+	type row struct {
+		ID                     int64
+		Name, Host             string
+		Repositories, Excluded int
+		Reconciled             *time.Time
+	}
+	found, err := rows[row](ctx, at, query, args)
+	out := make([]*registryLedger, len(found))
+	for i, r := range found {
+		out[i] = &registryLedger{id: r.ID, name: r.Name, host: r.Host, repositories: r.Repositories, excluded: r.Excluded, reconciled: r.Reconciled}
+	}
+	return out, err
+}
+
+// ledgerRow is an entry of a registry or a repository.
+type ledgerRow struct {
+	ID     int64
+	State  string
+	Reason string
+	Count  int
+}
+
+func (r ledgerRow) entry() report.LedgerEntry {
+	return report.LedgerEntry{State: report.LedgerState(r.State), Reason: r.Reason, Count: r.Count}
+}
+
+// seenRepositories are those a reader sees.
+const seenRepositories = `(SELECT r.id, r.registry_id FROM repository r JOIN registry g ON g.id = r.registry_id WHERE ` + visible + `) seen`
+
+func countManifests(ctx context.Context, at snapshot, args pgx.NamedArgs, of map[int64]*registryLedger) error {
+	const query = `
+		SELECT seen.registry_id AS id, l.state, l.reason, count(*) AS count
+		  FROM ledger_manifest l JOIN ` + seenRepositories + ` ON seen.id = l.repository_id
+		 GROUP BY 1, 2, 3`
+	found, err := rows[ledgerRow](ctx, at, query, args)
+	for _, r := range found {
+		of[r.ID].manifests = append(of[r.ID].manifests, r.entry())
+	}
+	return err
+}
+
+func countTargets(ctx context.Context, at snapshot, args pgx.NamedArgs, of map[int64]*registryLedger) error {
+	// Counted by repository first: the planner cannot know how few there are.
+	const query = `
+		SELECT seen.registry_id AS id, t.state, t.reason, sum(t.count)::bigint AS count
+		  FROM (SELECT repository_id, state, reason, count(*) AS count FROM ledger_target GROUP BY 1, 2, 3) t
+		  JOIN ` + seenRepositories + ` ON seen.id = t.repository_id
+		 GROUP BY 1, 2, 3`
+	found, err := rows[ledgerRow](ctx, at, query, args)
+	for _, r := range found {
+		of[r.ID].targets = append(of[r.ID].targets, r.entry())
+	}
+	return err
+}
+
+func findOldest(ctx context.Context, at snapshot, args pgx.NamedArgs, of map[int64]*registryLedger) error {
+	const query = `
+		SELECT seen.registry_id AS id, min(m.scanned_at) AS oldest
+		  FROM tag t JOIN manifest m ON m.id = t.manifest_id AND m.state = 'done'
+		  JOIN ` + seenRepositories + ` ON seen.id = t.repository_id
+		 GROUP BY 1`
+	type row struct {
+		ID     int64
+		Oldest *time.Time
+	}
+	found, err := rows[row](ctx, at, query, args)
+	for _, r := range found {
+		of[r.ID].oldest = r.Oldest
+	}
+	return err
+}
