@@ -29,7 +29,7 @@ func TestValidate(t *testing.T) {
 		{"host with a user", func(e *Endpoint) { e.Host = "me@registry.acme.test" }, "host"},
 		{"bad alias", func(e *Endpoint) { e.Aliases = []string{"good", "b ad"} }, "aliases"},
 		{"empty alias", func(e *Endpoint) { e.Aliases = []string{""} }, "aliases"},
-		{"unknown format", func(e *Endpoint) { e.Format = "quay" }, "format"},
+		{"unknown format", func(e *Endpoint) { e.Format = "nosuch" }, "format"},
 		{"no format", func(e *Endpoint) { e.Format = "" }, "format"},
 		{"no kind", func(e *Endpoint) { e.Auth.Kind = "" }, "auth.kind"},
 		{"unknown kind", func(e *Endpoint) { e.Auth.Kind = "kerberos" }, "auth.kind"},

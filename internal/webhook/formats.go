@@ -84,6 +84,31 @@ func formats() []format {
 			verify: verifyHarbor, parse: parseHarbor,
 		},
 		{
+			name: "acr", kinds: []string{AuthHeader, AuthBearer, AuthBasic, AuthQuery, AuthPath, AuthNone},
+			verify: verifyAcr, parse: parseAcr,
+		},
+		{
+			name: "dockerhub", kinds: []string{AuthQuery, AuthPath, AuthNone},
+			verify: verifyDockerhub, parse: parseDockerhub,
+		},
+		{
+			name: "quay", kinds: []string{AuthQuery, AuthPath, AuthNone},
+			verify: verifyQuay, parse: parseQuay,
+		},
+		{
+			name: "ghcr", kinds: []string{AuthHMACSHA256, AuthNone},
+			verify: verifyGhcr, parse: parseGhcr,
+		},
+		{
+			name: "eventgrid", kinds: []string{AuthQuery, AuthHeader, AuthBearer, AuthBasic, AuthPath, AuthNone},
+			methods: []string{http.MethodPost, http.MethodOptions},
+			verify:  verifyEventgrid, greet: greetEventgrid, parse: parseEventgrid,
+		},
+		{
+			name: "gitea", also: []string{"forgejo"}, kinds: []string{AuthHMACSHA256, AuthHeader, AuthBearer, AuthBasic, AuthNone},
+			verify: verifyGitea, parse: parseGitea,
+		},
+		{
 			name: "gar-pubsub", kinds: []string{AuthOIDC, AuthQuery, AuthPath, AuthNone},
 			verify: verifyGARPubSub, parse: parseGARPubSub,
 		},

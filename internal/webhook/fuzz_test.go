@@ -23,6 +23,12 @@ func (discard) Accept(context.Context, string, []Item) error { return nil }
 
 func FuzzDistribution(f *testing.F) { fuzzFormat(f, "distribution") }
 func FuzzHarbor(f *testing.F)       { fuzzFormat(f, "harbor") }
+func FuzzAcr(f *testing.F)          { fuzzFormat(f, "acr") }
+func FuzzDockerhub(f *testing.F)    { fuzzFormat(f, "dockerhub") }
+func FuzzQuay(f *testing.F)         { fuzzFormat(f, "quay") }
+func FuzzGhcr(f *testing.F)         { fuzzFormat(f, "ghcr") }
+func FuzzEventgrid(f *testing.F)    { fuzzFormat(f, "eventgrid") }
+func FuzzGitea(f *testing.F)        { fuzzFormat(f, "gitea") }
 func FuzzCloudevents(f *testing.F)  { fuzzFormat(f, "cloudevents") }
 func FuzzCdevents(f *testing.F)     { fuzzFormat(f, "cdevents") }
 func FuzzMirantisMsr(f *testing.F)  { fuzzFormat(f, "mirantis-msr") }
