@@ -31,16 +31,22 @@ func (w *walk) tags(ctx context.Context, p place) error {
 		var tags []string
 		var next string
 		err := w.ask(ctx, func() (err error) {
-			tags, next, err = w.Registry.Tags(ctx, w.run.Registry, p.name, at.Tags)
+			tags, next, err = w.Registry.Tags(w.skipped.into(ctx), w.run.Registry, p.name, at.Tags)
 			return err
 		})
 		switch {
 		case errs.Is(err, errs.NotFound) && (p.ID != 0 || w.run.Repository == ""):
 			return nil
+		case errs.Is(err, errs.Invalid) && at.Tags != "":
+			at.Tags = "" // the list is another than when the run was cut off
+			continue
 		case err != nil:
 			return err
 		case next != "" && next == at.Tags:
 			return refusal{errs.New(errs.Malformed, "the list of tags leads back to the same page")}
+		}
+		if err := w.tellSkipped(ctx, p.name); err != nil {
+			return err
 		}
 		if err := w.compareTags(ctx, p, tags); err != nil || next == "" {
 			return err

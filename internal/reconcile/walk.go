@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync/atomic"
@@ -23,6 +24,7 @@ type walk struct {
 	told     Counts                 // what Observe was told
 	queued   map[Why]int            // since then
 
+	skipped skipped
 	refused error // by the last repository that could not be read
 	silent  int   // repositories in a row for which the registry did not answer
 	pauses  int   // in a row after which it still did not
@@ -77,11 +79,14 @@ func (w *walk) listed(ctx context.Context) error {
 	at := &w.run.Position
 	for {
 		names, next, err := w.page(ctx, at.Page)
-		if errs.Is(err, errs.Unsupported) {
+		switch {
+		case errs.Is(err, errs.Unsupported):
 			*at = Position{Listed: true, Unlisted: err.Error()}
 			return w.save(ctx)
-		}
-		if err != nil {
+		case errs.Is(err, errs.Invalid) && at.Page != "":
+			*at = Position{} // the list is another than when the run was cut off
+			continue
+		case err != nil:
 			return err
 		}
 		if err := w.each(ctx, behind(names, at.After)); err != nil {
@@ -108,7 +113,7 @@ func behind(names []string, done string) []string {
 func (w *walk) page(ctx context.Context, cursor string) (names []string, next string, err error) {
 	for {
 		err = w.ask(ctx, func() (err error) {
-			names, next, err = w.Registry.Repositories(ctx, w.run.Registry, cursor)
+			names, next, err = w.Registry.Repositories(w.skipped.into(ctx), w.run.Registry, cursor)
 			return err
 		})
 		if err == nil && next != "" && next == cursor {
@@ -116,7 +121,7 @@ func (w *walk) page(ctx context.Context, cursor string) (names []string, next st
 		}
 		if !isSilence(err) {
 			w.pauses = 0
-			return names, next, err
+			return names, next, cmp.Or(err, w.tellSkipped(ctx, ""))
 		}
 		if err := w.outlast(ctx, err); err != nil {
 			return nil, "", err
@@ -243,4 +248,14 @@ func (w *walk) observe() {
 func (w *walk) problem(ctx context.Context, repository, tag string, err error) error {
 	w.run.Counts.Errors++
 	return w.Store.SaveProblem(ctx, w.run, Problem{Repository: repository, Tag: tag, Err: err})
+}
+
+// tellSkipped keeps what a list left out as problems.
+func (w *walk) tellSkipped(ctx context.Context, repository string) error {
+	for _, detail := range w.skipped.take() {
+		if err := w.problem(ctx, repository, "", errs.New(errs.Malformed, "the list leaves something out: %s", detail)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

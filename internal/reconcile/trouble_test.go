@@ -1,0 +1,243 @@
+package reconcile_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/reconcile"
+)
+
+// at refuses what an address holds with a status.
+func at(part string, code int) func(http.ResponseWriter, *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		return strings.Contains(r.URL.Path, part) && status(code)(w, r)
+	}
+}
+
+// problems lists what runs could not look at, as "repository:tag kind".
+func (r *rig) problems() []string {
+	r.t.Helper()
+	rows, err := r.pool.Query(r.t.Context(), `SELECT repository || ':' || tag || ' ' || reason FROM reconciliation_problem ORDER BY id`)
+	r.ok(err)
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var s string
+		r.ok(rows.Scan(&s))
+		out = append(out, s)
+	}
+	return out
+}
+
+// state is that of the newest run.
+func (r *rig) state() string {
+	r.t.Helper()
+	var s string
+	r.ok(r.pool.QueryRow(r.t.Context(), `SELECT state || ' ' || reason FROM reconciliation ORDER BY id DESC LIMIT 1`).Scan(&s))
+	return strings.TrimSpace(s)
+}
+
+func TestARepositoryThatIsRefusedDoesNotStopTheRun(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		code int
+		kind string
+	}{{"forbidden", 403, "forbidden"}, {"broken", 500, "unavailable"}} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t, 100)
+			f.push("team/a", "1", "a")
+			f.push("team/secret", "1", "s")
+			f.push("team/z", "1", "z")
+			f.refusing(at("/team/secret/", c.code))
+			r := newRig(t, f)
+			counts := r.run()
+			if counts.Repositories != 3 || counts.New != 2 || counts.Errors != 1 {
+				t.Errorf("came to %+v", counts)
+			}
+			if diff := cmp.Diff([]string{"team/secret: " + c.kind}, r.problems()); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff([]string{"reconcile team/a:1", "reconcile team/z:1"}, r.waiting()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestATagThatIsRefusedDoesNotHideTheOthers(t *testing.T) {
+	f := newFake(t, 100)
+	for _, tag := range []string{"1", "2", "3"} {
+		f.push("team/a", tag, tag)
+	}
+	f.refusing(at("/manifests/2", 403))
+	r := newRig(t, f)
+	if counts := r.run(); counts.New != 2 || counts.Errors != 1 || counts.Tags != 3 {
+		t.Errorf("came to %+v", counts)
+	}
+	if diff := cmp.Diff([]string{"team/a:2 forbidden"}, r.problems()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestATagThatLeadsNowhereIsAProblem(t *testing.T) {
+	f := newFake(t, 100)
+	f.push("team/a", "1", "1")
+	f.refusing(at("/manifests/1", 404))
+	r := newRig(t, f)
+	r.run()
+	if diff := cmp.Diff([]string{"team/a:1 not_found"}, r.problems()); diff != "" {
+		t.Error(diff)
+	}
+	f.refusing(nil)
+	r.run()
+	r.work()
+	f.refusing(at("/manifests/1", 404)) // it was known; now the registry is asked by a scan
+	if counts := r.run(); counts.Gone != 1 || len(r.problems()) != 1 {
+		t.Errorf("came to %+v, problems %v", counts, r.problems())
+	}
+	if diff := cmp.Diff([]string{"delete team/a:1"}, r.waiting()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestProblemsAreBounded(t *testing.T) {
+	f := newFake(t, 1000)
+	f.fill(150, 150)
+	f.push("a/good", "1", "x")
+	f.refusing(func(w http.ResponseWriter, r *http.Request) bool {
+		return strings.Contains(r.URL.Path, "/app") && status(403)(w, r)
+	})
+	r := newRig(t, f)
+	if counts := r.run(); counts.Errors != 150 {
+		t.Errorf("%d errors, want 150", counts.Errors)
+	}
+	if n := len(r.problems()); n != 100 {
+		t.Errorf("%d problems are kept, want 100", n)
+	}
+}
+
+func TestARunThatReadsNothingFails(t *testing.T) {
+	f := newFake(t, 1000)
+	f.fill(3, 3)
+	f.refusing(at("/tags/list", 403))
+	r := newRig(t, f)
+	_, err := r.Run(t.Context(), r.request(""))
+	if !errs.Is(err, errs.Forbidden) || r.state() != "failed forbidden" {
+		t.Errorf("ended with %v as %s", err, r.state())
+	}
+}
+
+func TestARegistryThatIsDownIsOutlasted(t *testing.T) {
+	f := newFake(t, 1000)
+	f.fill(20, 20)
+	refused := 0
+	f.refusing(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.Contains(r.URL.Path, "/app0003/tags") || refused > 0 && refused < 70 {
+			refused++
+			return refused < 70 && status(503)(w, r)
+		}
+		return false
+	})
+	r := newRig(t, f)
+	counts, err := r.Run(t.Context(), r.request(""))
+	if err != nil || counts.Repositories != 20 || counts.New < 15 {
+		t.Errorf("came to %+v, %v", counts, err)
+	}
+	if n := len(r.problems()); n == 0 || int64(n) != counts.Errors {
+		t.Errorf("%d problems for %d errors", n, counts.Errors)
+	}
+}
+
+func TestARegistryThatStaysDownFailsTheRun(t *testing.T) {
+	f := newFake(t, 1000)
+	f.fill(3, 3)
+	f.refusing(status(503))
+	r := newRig(t, f)
+	_, err := r.Run(t.Context(), r.request(""))
+	if !errs.Is(err, errs.Unavailable) || r.state() != "failed unavailable" {
+		t.Errorf("ended with %v as %s", err, r.state())
+	}
+}
+
+func TestARegistryThatLimitsRequestsIsObeyed(t *testing.T) {
+	f := newFake(t, 1000)
+	f.fill(2, 40)
+	n := 0
+	f.refusing(func(w http.ResponseWriter, r *http.Request) bool {
+		n++
+		return n%3 == 0 && status(429)(w, r)
+	})
+	r := newRig(t, f)
+	counts, err := r.Run(t.Context(), r.request(""))
+	if err != nil || counts.New != 40 || counts.Errors != 0 || counts.Requests <= 43 {
+		t.Errorf("came to %+v, %v", counts, err)
+	}
+}
+
+// A registry without a list is no reason not to look at what is known.
+func TestWithoutAListWhatIsKnownIsCompared(t *testing.T) {
+	f := newFake(t, 1000)
+	f.push("team/a", "1", "one")
+	r := newRig(t, f)
+	r.run()
+	r.work()
+	f.push("team/a", "1", "two")
+	f.push("team/unknown", "1", "x")
+	f.refusing(at("/_catalog", 404))
+	counts, err := r.Run(t.Context(), r.request(""))
+	if !errs.Is(err, errs.Unsupported) || !strings.Contains(errs.Hint(err), "reconcile.lister") || r.state() != "failed unsupported" {
+		t.Errorf("ended with %v (%s) as %s", err, errs.Hint(err), r.state())
+	}
+	if counts.Moved != 1 || counts.Repositories != 1 {
+		t.Errorf("came to %+v", counts)
+	}
+}
+
+func TestOneRepositoryOnDemand(t *testing.T) {
+	f := newFake(t, 1000)
+	f.push("team/a", "1", "one")
+	f.push("team/b", "1", "one")
+	r := newRig(t, f)
+	counts, err := r.Run(t.Context(), r.request("team/a"))
+	r.ok(err)
+	if diff := cmp.Diff(reconcile.Counts{Repositories: 1, Tags: 1, New: 1, Queued: 1, Requests: 2}, counts); diff != "" {
+		t.Error(diff)
+	}
+	for repository, kind := range map[string]errs.Kind{"team/nowhere": errs.NotFound, "team/closed": errs.Forbidden} {
+		f.refusing(at("/closed/", 403))
+		if _, err := r.Run(t.Context(), r.request(repository)); !errs.Is(err, kind) {
+			t.Errorf("%s ended with %v, want kind %s", repository, err, kind)
+		}
+	}
+}
+
+func TestAnEndlessListEnds(t *testing.T) {
+	f := newFake(t, 1)
+	f.push("team/a", "1", "one")
+	f.push("team/b", "1", "one")
+	f.refusing(func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasSuffix(r.URL.Path, "_catalog") {
+			w.Header().Set("Link", `</v2/_catalog?n=1&last=team%2Fa>; rel="next"`)
+			_, _ = w.Write([]byte(`{"repositories":["team/a"]}`))
+			return true
+		}
+		return false
+	})
+	r := newRig(t, f)
+	if _, err := r.Run(t.Context(), r.request("")); !errs.Is(err, errs.Malformed) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// What is wrong inside must not take the process with it.
+func TestAPanicEndsTheRunAlone(t *testing.T) {
+	r := newRig(t, newFake(t, 1))
+	r.Registry = nil
+	if _, err := r.Run(t.Context(), r.request("")); !errs.Is(err, errs.Internal) || r.state() != "failed internal" {
+		t.Errorf("ended with %v as %s", err, r.state())
+	}
+}
