@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -134,33 +135,73 @@ func TestARunThatReadsNothingFails(t *testing.T) {
 func TestARegistryThatIsDownIsOutlasted(t *testing.T) {
 	f := newFake(t, 1000)
 	f.fill(20, 20)
-	refused := 0
-	f.refusing(func(w http.ResponseWriter, r *http.Request) bool {
-		if strings.Contains(r.URL.Path, "/app0003/tags") || refused > 0 && refused < 70 {
-			refused++
-			return refused < 70 && status(503)(w, r)
-		}
-		return false
-	})
 	r := newRig(t, f)
+	d := &down{Registry: r.Registry}
+	r.Registry = d
+	r.Observe = func(_ string, since reconcile.Counts, _ map[reconcile.Why]int) {
+		if d.began == 0 && since.Repositories > 0 {
+			d.began, d.lasts = 1, 20
+		}
+	}
 	counts, err := r.Run(t.Context(), r.request(""))
 	if err != nil || counts.Repositories != 20 || counts.New < 15 {
 		t.Errorf("came to %+v, %v", counts, err)
 	}
-	if n := len(r.problems()); n == 0 || int64(n) != counts.Errors {
-		t.Errorf("%d problems for %d errors", n, counts.Errors)
+	if n := len(r.problems()); n == 0 || n > 5 || int64(n) != counts.Errors {
+		t.Errorf("%d problems for %d errors, want those of the first few repositories", n, counts.Errors)
+	}
+	if d.lasts > 0 {
+		t.Error("the registry was not asked again while it was down")
 	}
 }
 
 func TestARegistryThatStaysDownFailsTheRun(t *testing.T) {
-	f := newFake(t, 1000)
-	f.fill(3, 3)
-	f.refusing(status(503))
-	r := newRig(t, f)
-	_, err := r.Run(t.Context(), r.request(""))
-	if !errs.Is(err, errs.Unavailable) || r.state() != "failed unavailable" {
-		t.Errorf("ended with %v as %s", err, r.state())
+	for _, c := range []struct {
+		name string
+		down down
+	}{{"at once", down{began: 1, lasts: 1000}}, {"once repositories are listed", down{lasts: 1000}}} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFake(t, 1000)
+			f.fill(10, 10)
+			r := newRig(t, f)
+			c.down.Registry = r.Registry
+			r.Registry = &c.down
+			_, err := r.Run(t.Context(), r.request(""))
+			if !errs.Is(err, errs.Unavailable) || r.state() != "failed unavailable" {
+				t.Errorf("ended with %v as %s", err, r.state())
+			}
+		})
 	}
+}
+
+// down is a registry that does not answer for a number of questions, those for
+// repositories included once it began.
+type down struct {
+	reconcile.Registry
+	began, lasts int
+}
+
+func (d *down) silent() error {
+	if d.lasts--; d.lasts < 0 {
+		return nil
+	}
+	return errs.New(errs.Unavailable, "nobody answers")
+}
+
+func (d *down) Repositories(ctx context.Context, registry, cursor string) ([]string, string, error) {
+	if d.began > 0 {
+		if err := d.silent(); err != nil {
+			return nil, "", err
+		}
+	}
+	return d.Registry.Repositories(ctx, registry, cursor)
+}
+
+func (d *down) Tags(ctx context.Context, registry, repository, cursor string) ([]string, string, error) {
+	if err := d.silent(); err != nil {
+		return nil, "", err
+	}
+	return d.Registry.Tags(ctx, registry, repository, cursor)
 }
 
 func TestARegistryThatLimitsRequestsIsObeyed(t *testing.T) {
