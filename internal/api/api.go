@@ -68,6 +68,9 @@ type Options struct {
 	SBOMs    SBOMs
 	Versions Versions
 	Tokens   Tokens
+	// Endpoints are the configured names of the registries that send webhooks;
+	// none is a good value.
+	Endpoints []string
 
 	// Logger receives a line for each request that changes something; nil
 	// discards them.
@@ -178,6 +181,9 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/scans/{id}", h.read(h.scan))
 		r.Post(Prefix+"/scans", h.guard(report.ScopeTriage, true, h.requestScan))
 		r.Get(Prefix+"/deliveries", h.read(h.deliveries))
+		r.Get(Prefix+"/coverage", h.read(h.coverage))
+		r.Get(Prefix+"/coverage/repositories", h.read(h.repositoryCoverage))
+		r.Get(Prefix+"/trace", h.read(h.trace))
 		r.Post(Prefix+"/sboms", h.guard(report.ScopeTriage, false, h.upload))
 		r.Get(Prefix+"/vulndb", h.read(h.vulndb))
 	})

@@ -37,6 +37,13 @@ func hosts(host string) (string, bool) {
 
 func newBench(t *testing.T, w *postgrestest.World, change ...func(*api.Options)) *bench {
 	t.Helper()
+	b := serve(t, w, newHandler(t, w, change...))
+	b.token = b.newToken("all", report.ScopeAdmin)
+	return b
+}
+
+func newHandler(t *testing.T, w *postgrestest.World, change ...func(*api.Options)) http.Handler {
+	t.Helper()
 	o := api.Options{
 		Reader: w.Store, Hosts: hosts, Requests: requests{w.Store}, SBOMs: converter{}, Versions: versions{}, Tokens: w.Store,
 		RatePerSecond: 1e6, RateBurst: 1e6,
@@ -48,9 +55,7 @@ func newBench(t *testing.T, w *postgrestest.World, change ...func(*api.Options))
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := serve(t, w, handler)
-	b.token = b.newToken("all", report.ScopeAdmin)
-	return b
+	return handler
 }
 
 func serve(t *testing.T, w *postgrestest.World, handler http.Handler) *bench {

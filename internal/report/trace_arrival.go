@@ -131,8 +131,12 @@ func (f TraceFacts) deliverySteps() []TraceStep {
 		steps = append(steps, deliveryStep(d))
 	}
 	slices.Reverse(steps)
-	if len(steps) == 0 && f.Target.Registry != UploadRegistry {
+	switch {
+	case len(steps) > 0:
+	case f.Target.Registry != UploadRegistry:
 		steps = append(steps, f.noDelivery())
+	case f.Scan == nil:
+		steps = append(steps, TraceStep{What: AboutDelivery, Mood: Trouble, Text: "nothing was uploaded under this name"})
 	}
 	if d := f.Elsewhere; d != nil && len(f.Deliveries) == 0 {
 		at, id := d.ReceivedAt, d.ID
