@@ -18,6 +18,12 @@ func (c Config) fileProblems() Problems {
 		path := at("registries", i)
 		checkCA(&ps, path+".ca_file", r.CAFile)
 		checkDockerConfig(&ps, path+".auth.docker_config", r.Auth.DockerConfig)
+		checkPair(&ps, path+".client_cert_file", r.ClientCertFile, r.ClientKeyFile)
+		for n, m := range r.Mirrors {
+			path := at(path+".mirrors", n)
+			checkCA(&ps, path+".ca_file", m.CAFile)
+			checkDockerConfig(&ps, path+".auth.docker_config", m.Auth.DockerConfig)
+		}
 	}
 	return ps
 }
@@ -35,12 +41,15 @@ func checkCA(ps *Problems, path, file string) {
 	}
 }
 
-func (t TLS) checkFiles(ps *Problems) {
-	if t.CertFile == "" || t.KeyFile == "" {
+func (t TLS) checkFiles(ps *Problems) { checkPair(ps, "tls", t.CertFile, t.KeyFile) }
+
+// checkPair checks a certificate with its key.
+func checkPair(ps *Problems, path, cert, key string) {
+	if cert == "" || key == "" {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile); err != nil {
-		ps.add("tls", "%s", err)
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		ps.add(path, "%s", err)
 	}
 }
 

@@ -88,8 +88,15 @@ func rows(t *testing.T, docs map[string]string, owner reflect.Type, path string)
 	for i := range owner.NumField() {
 		field := owner.Field(i)
 		at := join(path, field.Tag.Get("yaml"))
-		if field.Type.Kind() == reflect.Struct && !isScalar(field.Type) {
-			out += fmt.Sprintf("| `%s` | | | | %s |\n", at, docs[owner.Name()+"."+field.Name]) + rows(t, docs, field.Type, at)
+		elem := field.Type
+		if elem.Kind() == reflect.Slice {
+			elem = elem.Elem()
+		}
+		if !isScalar(elem) {
+			if elem != field.Type {
+				at += "[]"
+			}
+			out += fmt.Sprintf("| `%s` | | | | %s |\n", at, docs[owner.Name()+"."+field.Name]) + rows(t, docs, elem, at)
 			continue
 		}
 		out += row(t, docs, owner, field, at)

@@ -22,14 +22,26 @@ type Registry struct {
 	PlainHTTP bool `yaml:"plain_http" default:"false"`
 	// PEM file of certificate authorities to trust for this registry besides the system's, in place of `ca_file`.
 	CAFile string `yaml:"ca_file" path:"true"`
+	// PEM file with the certificate chain that this process shows the registry, together with `client_key_file`. Both are read again for every new connection.
+	ClientCertFile string `yaml:"client_cert_file" path:"true"`
+	// PEM file with the private key of `client_cert_file`.
+	ClientKeyFile string `yaml:"client_key_file" path:"true"`
 	// Hosts, with the port if it is not 443, of token and storage services that belong to the registry. Only these, `host` and `endpoint` may have private addresses.
 	TrustedHosts []string `yaml:"trusted_hosts"`
 	// Time one small request may take, and each pause within a layer.
 	RequestTimeout time.Duration `yaml:"request_timeout" default:"30s"`
-	// How to log in; nothing for anonymous. One of the three ways.
+	// How to log in; nothing for anonymous. One of the four ways.
 	Auth RegistryAuth `yaml:"auth"`
+	// How hard the registry may be used.
+	Limits RegistryLimits `yaml:"limits"`
+	// Hosts that serve copies of the registry's content. They are asked for content by digest, in this order, before the registry; docs/registries.md says what is never asked there.
+	Mirrors []Mirror `yaml:"mirrors"`
 	// What the registry sends when something is pushed; leave it out when it sends nothing.
 	Webhook Webhook `yaml:"webhook"`
+	// Comparing what the registry lists with what is known, so that nothing goes unseen.
+	Reconcile Reconcile `yaml:"reconcile"`
+	// Which images are wanted; without rules, all. What somebody asks for is always looked at.
+	Rules Rules `yaml:"rules"`
 }
 
 // RegistryAuth is how to log in to a registry.
@@ -42,6 +54,8 @@ type RegistryAuth struct {
 	Password Secret `yaml:"password"`
 	// Bearer token that is sent as it is.
 	Token Secret `yaml:"token"`
+	// Cloud that is asked for a credential, with the identity it gives this process: ecr, google or acr.
+	Keychain string `yaml:"keychain"`
 }
 
 // reservedName is where uploaded SBOMs live; a registry cannot have it.
@@ -58,8 +72,12 @@ func (c Config) checkRegistries(ps *Problems) {
 		r.checkName(ps, path, names)
 		r.checkHosts(ps, path, hosts)
 		r.checkConnection(ps, path)
-		r.checkAuth(ps, path+".auth")
+		r.Auth.check(ps, path+".auth", r.Host)
+		r.Limits.check(ps, path+".limits")
+		r.checkMirrors(ps, path+".mirrors")
 		r.checkWebhook(ps, path+".webhook")
+		r.checkReconcile(ps, path+".reconcile")
+		r.checkRules(ps, path+".rules")
 	}
 }
 
@@ -88,7 +106,11 @@ func (r Registry) checkHosts(ps *Problems, path string, taken map[string]string)
 	if r.Endpoint != "" && !isHost(r.Endpoint) {
 		ps.add(path+".endpoint", notHost, r.Endpoint)
 	}
-	for i, host := range r.TrustedHosts {
+	checkTrustedHosts(ps, path, r.TrustedHosts)
+}
+
+func checkTrustedHosts(ps *Problems, path string, hosts []string) {
+	for i, host := range hosts {
 		if !isHost(host) {
 			ps.add(at(path+".trusted_hosts", i), notHost, host)
 		}
@@ -117,25 +139,19 @@ func isHost(s string) bool {
 	return err == nil && !strings.ContainsAny(s, "/@?# ")
 }
 
+const noCertificate = "plain_http is true, so there is no certificate to check"
+
 func (r Registry) checkConnection(ps *Problems, path string) {
 	if r.PlainHTTP && r.CAFile != "" {
-		ps.add(path+".ca_file", "plain_http is true, so there is no certificate to check")
+		ps.add(path+".ca_file", noCertificate)
+	}
+	switch {
+	case r.ClientCertFile == "" && r.ClientKeyFile != "":
+		ps.add(path+".client_key_file", "client_cert_file is missing; they belong together")
+	case r.ClientKeyFile == "" && r.ClientCertFile != "":
+		ps.add(path+".client_cert_file", "client_key_file is missing; they belong together")
+	case r.PlainHTTP && r.ClientCertFile != "":
+		ps.add(path+".client_cert_file", "plain_http is true, so no certificate can be shown")
 	}
 	ps.atLeast(path+".request_timeout", r.RequestTimeout, 1)
-}
-
-func (r Registry) checkAuth(ps *Problems, path string) {
-	a := r.Auth
-	ways := 0
-	for _, set := range []bool{a.DockerConfig != "", a.Username != "" || a.Password != "", a.Token != ""} {
-		if set {
-			ways++
-		}
-	}
-	if ways > 1 {
-		ps.add(path, "choose one of docker_config, username with password, and token")
-	}
-	if (a.Username == "") != (a.Password == "") {
-		ps.add(path, "username and password belong together")
-	}
 }

@@ -12,21 +12,27 @@ func (c Config) RegistrySettings() []registry.Settings {
 		settings[i] = registry.Settings{
 			Name: r.Name, Host: r.Host, Aliases: r.Aliases, Endpoint: r.Endpoint,
 			PlainHTTP: r.PlainHTTP, CAFile: r.caFile(c.CAFile), TrustedHosts: r.TrustedHosts,
-			Auth: registry.Auth{
-				Username: r.Auth.Username, Password: r.Auth.Password.Reveal(),
-				Token: r.Auth.Token.Reveal(), DockerConfig: r.Auth.DockerConfig,
-			},
+			ClientCertFile: r.ClientCertFile, ClientKeyFile: r.ClientKeyFile,
+			Auth:             r.Auth.settings(),
 			RequestTimeout:   r.RequestTimeout,
 			MaxManifestBytes: int64(c.Limits.ManifestBytes),
+			Limits: registry.Limits{
+				ConcurrentPulls: r.Limits.ConcurrentPulls, RequestsPerSecond: r.Limits.RequestsPerSecond,
+				Bandwidth: int64(r.Limits.Bandwidth),
+			},
+			Mirrors: r.mirrorSettings(c.CAFile),
+			Listing: r.listing(),
 		}
 	}
 	return settings
 }
 
 // caFile is the registry's own or, where TLS is spoken, the global one.
-func (r Registry) caFile(global string) string {
-	if r.CAFile != "" || r.PlainHTTP {
-		return r.CAFile
+func (r Registry) caFile(global string) string { return ownOrGlobal(r.CAFile, r.PlainHTTP, global) }
+
+func ownOrGlobal(own string, plainHTTP bool, global string) string {
+	if own != "" || plainHTTP {
+		return own
 	}
 	return global
 }

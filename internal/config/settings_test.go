@@ -25,7 +25,14 @@ func TestSettingsOfTheRooms(t *testing.T) {
 			Webhook: Webhook{Format: "generic", Auth: WebhookAuth{Kind: "hmac-sha256", Header: "X", Secrets: []Secret{"s1", "s2"}}},
 		},
 		{Name: "c", Host: "c.example", CAFile: "/own.pem", Auth: RegistryAuth{Token: "t"}},
-		{Name: "d", Host: "d.example", Auth: RegistryAuth{DockerConfig: "/d.json"}},
+		{
+			Name: "d", Host: "d.example", Auth: RegistryAuth{DockerConfig: "/d.json"}, ClientCertFile: "/d.crt", ClientKeyFile: "/d.key",
+			Limits: RegistryLimits{ConcurrentPulls: 2, RequestsPerSecond: 3, Bandwidth: 1 << 20},
+			Mirrors: []Mirror{
+				{Host: "m.example", RepositoryPrefix: "hub", TrustedHosts: []string{"s.example"}, Auth: RegistryAuth{Username: "m", Password: "n"}},
+				{Host: "n.example", PlainHTTP: true, Auth: RegistryAuth{Keychain: "ecr"}},
+			},
+		},
 	}
 	wantRegistries := []registry.Settings{
 		{
@@ -33,9 +40,17 @@ func TestSettingsOfTheRooms(t *testing.T) {
 			RequestTimeout: time.Second, MaxManifestBytes: 4096, Auth: registry.Auth{Username: "u", Password: "p"},
 		},
 		{Name: "c", Host: "c.example", CAFile: "/own.pem", MaxManifestBytes: 4096, Auth: registry.Auth{Token: "t"}},
-		{Name: "d", Host: "d.example", CAFile: "/ca.pem", MaxManifestBytes: 4096, Auth: registry.Auth{DockerConfig: "/d.json"}},
+		{
+			Name: "d", Host: "d.example", CAFile: "/ca.pem", MaxManifestBytes: 4096, Auth: registry.Auth{DockerConfig: "/d.json"},
+			ClientCertFile: "/d.crt", ClientKeyFile: "/d.key",
+			Limits: registry.Limits{ConcurrentPulls: 2, RequestsPerSecond: 3, Bandwidth: 1 << 20},
+			Mirrors: []registry.Mirror{
+				{Host: "m.example", RepositoryPrefix: "hub", CAFile: "/ca.pem", TrustedHosts: []string{"s.example"}, Auth: registry.Auth{Username: "m", Password: "n"}},
+				{Host: "n.example", PlainHTTP: true, Auth: registry.Auth{Keychain: "ecr"}},
+			},
+		},
 	}
-	if diff := cmp.Diff(wantRegistries, c.RegistrySettings(), cmpopts.IgnoreUnexported(registry.Auth{})); diff != "" {
+	if diff := cmp.Diff(wantRegistries, c.RegistrySettings(), cmpopts.IgnoreUnexported(registry.Settings{}, registry.Auth{})); diff != "" {
 		t.Errorf("registries (-want +got):\n%s", diff)
 	}
 	wantEndpoints := []webhook.Endpoint{{

@@ -11,8 +11,17 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
-// authenticator returns the credential to log in with now.
-func (s Settings) authenticator(registry name.Registry) (authn.Authenticator, error) {
+// authenticator returns what to log in with. It is consulted whenever a
+// credential is sent; errors of looking one up come then.
+func (s Settings) authenticator(name.Registry) (authn.Authenticator, error) {
+	if s.credential == nil {
+		return authn.Anonymous, nil
+	}
+	return s.credential, nil
+}
+
+// findCredential looks for the credential that counts now.
+func (s Settings) findCredential(registry name.Registry) (authn.Authenticator, error) {
 	switch a := s.Auth; {
 	case a.Username != "" || a.Password != "":
 		return &authn.Basic{Username: a.Username, Password: a.Password}, nil
@@ -20,6 +29,8 @@ func (s Settings) authenticator(registry name.Registry) (authn.Authenticator, er
 		return &authn.Bearer{Token: a.Token}, nil
 	case a.DockerConfig != "":
 		return s.fromDockerConfig(registry)
+	case a.Keychain != "":
+		return s.fromCloud()
 	case a.keychain != nil:
 		found, err := a.keychain.Resolve(registry)
 		if err != nil {
@@ -37,13 +48,15 @@ func (s Settings) authenticator(registry name.Registry) (authn.Authenticator, er
 func (s Settings) fromDockerConfig(registry name.Registry) (authn.Authenticator, error) {
 	f, err := os.Open(s.Auth.DockerConfig)
 	if err != nil {
-		return nil, errs.New(errs.Unauthorized, "docker config: %v", err).WithHint("check auth of registry %s", s.Name)
+		return nil, errs.New(errs.Unauthorized, "docker config: %v", err).
+			WithHint("check auth.docker_config of registry %s, and that this process may read it", s.Name)
 	}
 	defer func() { _ = f.Close() }()
 	config := configfile.New(s.Auth.DockerConfig)
 	if err := config.LoadFromReader(f); err != nil {
 		// The parser's message may quote the file.
-		return nil, errs.New(errs.Unauthorized, "docker config %s cannot be parsed", s.Auth.DockerConfig).WithHint("check auth of registry %s", s.Name)
+		return nil, errs.New(errs.Unauthorized, "docker config %s cannot be parsed", s.Auth.DockerConfig).
+			WithHint("it must be JSON as docker login writes it, with user:password in base64 under auths")
 	}
 	for _, key := range configKeys(s, registry) {
 		found, err := s.ask(config, key)

@@ -16,6 +16,8 @@ import (
 // large, and gives its errors a kind.
 type body struct {
 	io.ReadCloser
+	ctx    context.Context
+	line   *line
 	host   string
 	cancel context.CancelFunc
 	pause  time.Duration
@@ -28,8 +30,11 @@ type body struct {
 
 // newBody bounds manifests in size; layers and configs have a size that the
 // manifest states and the library checks.
-func newBody(resp *http.Response, cancel context.CancelFunc, s Settings) *body {
-	b := &body{ReadCloser: resp.Body, host: resp.Request.URL.Host, cancel: cancel, pause: s.RequestTimeout, left: -1}
+func newBody(resp *http.Response, cancel context.CancelFunc, s Settings, l *line) *body {
+	b := &body{
+		ReadCloser: resp.Body, ctx: resp.Request.Context(), line: l, host: resp.Request.URL.Host,
+		cancel: cancel, pause: s.RequestTimeout, left: -1,
+	}
 	if strings.Contains(resp.Request.URL.Path, "/manifests/") {
 		b.left, b.limit = s.MaxManifestBytes, s.MaxManifestBytes
 	}
@@ -42,11 +47,17 @@ func newBody(resp *http.Response, cancel context.CancelFunc, s Settings) *body {
 	return b
 }
 
-// Read reads on.
+// Read reads on, as fast as the registry's bandwidth lets it.
 func (b *body) Read(p []byte) (int, error) {
+	if most := b.line.maxRead(); most > 0 {
+		p = p[:min(len(p), most)]
+	}
 	b.idle.Reset(b.pause)
 	n, err := b.ReadCloser.Read(p)
 	b.idle.Stop()
+	if waitErr := b.line.received(b.ctx, n); waitErr != nil && err == nil {
+		err = waitErr
+	}
 	if b.left >= 0 {
 		if int64(n) > b.left {
 			return 0, errs.New(errs.TooLarge, "the manifest is larger than %d bytes", b.limit)

@@ -68,7 +68,7 @@ func (s Settings) kindOf(e *transport.Error) (kind errs.Kind, hint string) {
 	}
 	switch e.StatusCode {
 	case http.StatusUnauthorized:
-		return errs.Unauthorized, "check auth of registry " + s.Name
+		return errs.Unauthorized, s.loginHint()
 	case http.StatusForbidden:
 		return errs.Forbidden, "the credential of registry " + s.Name + " may not pull this repository"
 	case http.StatusNotFound, http.StatusGone:
@@ -84,6 +84,14 @@ func (s Settings) kindOf(e *transport.Error) (kind errs.Kind, hint string) {
 		return errs.Unavailable, ""
 	}
 	return errs.Malformed, "registry " + s.Name + " may not be an OCI registry at this address"
+}
+
+// loginHint says what to look at when a login was refused.
+func (s Settings) loginHint() string {
+	if s.Auth.DockerConfig != "" && s.credential.isEmpty() {
+		return "the docker config of registry " + s.Name + " has no login for " + s.Host + "; its auths and credHelpers are looked up by that name"
+	}
+	return "check auth of registry " + s.Name
 }
 
 // isAboutContent reports whether a manifest or a blob was asked for, rather than
@@ -117,6 +125,8 @@ func (s Settings) fromNetwork(err error) error {
 	case errors.As(err, &authority), errors.As(err, &certificate):
 		return errs.New(errs.Unavailable, "the certificate of %s is not trusted: %s", s.Endpoint, clean(err)).
 			WithHint("name its CA under ca_file of registry %s", s.Name)
+	case strings.Contains(err.Error(), "remote error: tls:"):
+		return s.fromAlert(err)
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		return errs.New(errs.Unavailable, "%s does not speak TLS", s.Endpoint).
 			WithHint("if it is meant to be without TLS, set plain_http of registry %s", s.Name)
@@ -126,6 +136,20 @@ func (s Settings) fromNetwork(err error) error {
 		return errs.New(errs.Unavailable, "cannot reach %s: %s", s.Endpoint, clean(err))
 	}
 	return errs.New(errs.Malformed, "the answer of %s cannot be used: %s", s.Endpoint, clean(err))
+}
+
+// fromAlert reads why a server ended a handshake: mostly because of the
+// certificate it was shown, or was not.
+func (s Settings) fromAlert(err error) error {
+	out := errs.New(errs.Unavailable, "%s refused the connection: %s", s.Endpoint, clean(err))
+	if !strings.Contains(err.Error(), "certificate") && !strings.Contains(err.Error(), "unknown certificate authority") {
+		return out
+	}
+	out.Kind = errs.Unauthorized
+	if s.ClientCertFile == "" {
+		return out.WithHint("it wants a client certificate: name one under client_cert_file and client_key_file of registry %s", s.Name)
+	}
+	return out.WithHint("check client_cert_file of registry %s: it may have expired or come from another authority", s.Name)
 }
 
 func isErrno(err error) bool {

@@ -26,6 +26,7 @@ import (
 type guard struct {
 	settings Settings
 	endpoint string
+	line     *line
 	trusted  http.RoundTripper
 	public   http.RoundTripper
 
@@ -33,31 +34,42 @@ type guard struct {
 	realms map[string]error // token services by URL; the error says why not
 }
 
-func newGuard(s Settings, endpoint string) (*guard, error) {
+func newGuard(s Settings, endpoint string, l *line) (*guard, error) {
 	roots, err := s.roots()
+	if err == nil {
+		err = s.checkClientCertificate()
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &guard{
 		settings: s,
 		endpoint: endpoint,
+		line:     l,
 		trusted:  newTransport(s, roots, false),
 		public:   newTransport(s, roots, true),
 		realms:   map[string]error{},
 	}, nil
 }
 
-// RoundTrip sends a request that is allowed, follows redirects that are, and
-// bounds the answer.
+// RoundTrip sends a request that is allowed, once the registry's limits let it,
+// follows redirects that are allowed, and bounds the answer.
 func (g *guard) RoundTrip(in *http.Request) (*http.Response, error) {
+	resp, err := g.roundTrip(in)
+	g.line.meter.answered(resp, err)
+	return resp, err
+}
+
+func (g *guard) roundTrip(in *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(in.Context())
 	resp, err := g.send(in.Clone(ctx))
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	resp.Body = newBody(resp, cancel, g.settings)
+	resp.Body = newBody(resp, cancel, g.settings, g.line)
 	if err := tooBusy(resp); err != nil {
+		attemptOf(ctx).refuse(err)
 		_ = resp.Body.Close()
 		return nil, err
 	}
@@ -70,6 +82,9 @@ const maxRedirects = 5
 func (g *guard) send(req *http.Request) (*http.Response, error) {
 	req.Header.Set("User-Agent", "tidewaiter")
 	via, err := g.route(req)
+	if err == nil {
+		err = g.line.admit(req.Context())
+	}
 	first := req
 	for redirects := 0; err == nil; redirects++ {
 		var resp *http.Response
@@ -78,6 +93,10 @@ func (g *guard) send(req *http.Request) (*http.Response, error) {
 		}
 		if g.isEndpoint(req.URL.Host) {
 			g.learnRealms(resp)
+		}
+		if req == first {
+			// A store that is redirected to speaks for itself only.
+			g.line.heed(resp)
 		}
 		target, redirected := redirect(req, resp)
 		if !redirected {

@@ -2,12 +2,15 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
 func TestIsPublic(t *testing.T) {
@@ -65,5 +68,59 @@ func TestInstructionIsCutBetweenLetters(t *testing.T) {
 	}
 	if s := "COPY . /"; instruction(s) != s {
 		t.Errorf("a short instruction was changed")
+	}
+}
+
+// Where a redirect leads has no business with the client certificate.
+func TestTheClientCertificateStaysWithTheRegistry(t *testing.T) {
+	s := Settings{ClientCertFile: "cert.pem", ClientKeyFile: "key.pem"}
+	if newTransport(s, nil, true).TLSClientConfig.GetClientCertificate != nil {
+		t.Error("it would be shown to any public address")
+	}
+	if newTransport(s, nil, false).TLSClientConfig.GetClientCertificate == nil {
+		t.Error("it would not be shown to the registry")
+	}
+}
+
+func TestCheckKeychain(t *testing.T) {
+	for _, tt := range []struct {
+		keychain, host string
+		ok             bool
+	}{
+		{KeychainECR, "123456789012.dkr.ecr.eu-central-1.amazonaws.com", true},
+		{KeychainECR, "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", true},
+		{KeychainECR, "public.ecr.aws", true},
+		{KeychainECR, "123456789012.dkr.ecr.eu-central-1.amazonaws.com.example.com", false},
+		{KeychainECR, "registry.example.com", false},
+		{KeychainGoogle, "europe-west1-docker.pkg.dev", true},
+		{KeychainGoogle, "gcr.io", true},
+		{KeychainGoogle, "eu.gcr.io", true},
+		{KeychainGoogle, "evilgcr.io", false},
+		{KeychainGoogle, "pkg.dev.example.com", false},
+		{KeychainACR, "shop.azurecr.io", true},
+		{KeychainACR, "shop.azurecr.io.example.com", false},
+		{KeychainACR, "azurecr.io", false},
+		{"vault", "registry.example.com", false},
+		{"", "registry.example.com", false},
+	} {
+		err := CheckKeychain(tt.keychain, tt.host)
+		if (err == nil) != tt.ok || err != nil && !errs.Is(err, errs.Invalid) {
+			t.Errorf("CheckKeychain(%q, %q) returned %v", tt.keychain, tt.host, err)
+		}
+	}
+}
+
+func TestWhatACloudSaysIsCut(t *testing.T) {
+	for text, want := range map[string]string{
+		"no identity\nsecret: x": "no identity",
+		"adal: Refresh request failed. Status Code = '400'. Response body: {secret}": "adal: Refresh request failed. Status Code = '400'.",
+	} {
+		if got := cloudSays(errors.New(text)); got != want {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+	at := &url.Error{Op: "Get", URL: "http://169.254.169.254/x?secret", Err: errors.New("refused")}
+	if got := cloudSays(fmt.Errorf("token: %w", at)); got != "refused" {
+		t.Errorf("an address was told: %q", got)
 	}
 }

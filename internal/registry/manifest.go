@@ -31,6 +31,8 @@ type descriptor struct {
 	Size         int64             `json:"size"`
 	Annotations  map[string]string `json:"annotations"`
 	Platform     *platform         `json:"platform"`
+	// URLs are where a layer is kept outside its registry.
+	URLs []string `json:"urls"`
 }
 
 type platform struct {

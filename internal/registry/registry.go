@@ -38,6 +38,10 @@ type Settings struct {
 	// CAFile holds PEM certificates trusted for this registry besides the
 	// system's; empty means none.
 	CAFile string
+	// ClientCertFile and ClientKeyFile are the certificate, with its key, that is
+	// shown to the registry and its trusted hosts; empty means none. The files are
+	// read anew for every connection.
+	ClientCertFile, ClientKeyFile string
 	// TrustedHosts are host[:port] of token and storage services that belong to
 	// the registry. Only they may have private addresses.
 	TrustedHosts []string
@@ -48,6 +52,29 @@ type Settings struct {
 	RequestTimeout time.Duration
 	// MaxManifestBytes bounds a manifest and a config; 0 means 8 MiB.
 	MaxManifestBytes int64
+	// Limits are how hard the registry may be used.
+	Limits Limits
+	// Mirrors are asked for content by digest before the registry, in this order.
+	Mirrors []Mirror
+	// Listing says how its repositories are found.
+	Listing Listing
+
+	// credential is what Auth says, as it is now.
+	credential *credential
+	// network is what leads out; nil for the system's.
+	network *network
+}
+
+// Limits are how hard one process may use a registry. They hold for everything
+// it does there, scans and listings together; zero means no limit.
+type Limits struct {
+	// ConcurrentPulls is how many layers may be open at a time.
+	ConcurrentPulls int
+	// RequestsPerSecond counts requests to the registry and its token service; as
+	// many may come at once.
+	RequestsPerSecond int
+	// Bandwidth is in bytes per second of answers.
+	Bandwidth int64
 }
 
 // Auth is a credential: a user with a password, a bearer token, or where to
@@ -59,6 +86,9 @@ type Auth struct {
 	// DockerConfig is the path of a Docker config.json. Credential helpers it
 	// names are run. The file is read anew, so that it can be replaced.
 	DockerConfig string
+	// Keychain names the cloud that is asked for a credential with the identity
+	// it gives this process: KeychainECR, KeychainGoogle or KeychainACR.
+	Keychain string
 	// keychain is what a one-shot scan finds credentials with.
 	keychain authn.Keychain
 }
@@ -86,16 +116,28 @@ func (s Settings) withDefaults() Settings {
 
 // Client reads from the configured registries. It is safe for concurrent use.
 type Client struct {
-	byHost map[string]*connection // by canonical host and alias
+	byHost  map[string]*connection // by canonical host and alias
+	metrics *Metrics
+	// skipped is told of what lists leave out; nil tells nobody.
+	skipped func(context.Context, Skipped)
 }
+
+// Option changes how a client is made.
+type Option func(*Client)
+
+// WithMetrics has a client count what it asks of registries.
+func WithMetrics(m *Metrics) Option { return func(c *Client) { c.metrics = m } }
 
 // New checks the settings and makes a client; it connects to nothing. The error
 // is of kind Invalid and names the registry.
-func New(settings []Settings) (*Client, error) {
+func New(settings []Settings, options ...Option) (*Client, error) {
 	c := &Client{byHost: map[string]*connection{}}
+	for _, o := range options {
+		o(c)
+	}
 	for _, s := range settings {
 		s = s.withDefaults()
-		conn, err := connect(s)
+		conn, err := connect(s, meter{c.metrics, s.Name, viaRegistry})
 		if err != nil {
 			return nil, errs.Op("registry: "+s.Name, err)
 		}
@@ -166,7 +208,7 @@ func hostname(hostport string) string {
 
 // withTimeout bounds a small request.
 func (c *connection) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, c.settings.RequestTimeout, c.tooSlow())
+	return begin(ctx, c.settings.RequestTimeout, c.tooSlow())
 }
 
 func (c *connection) tooSlow() error {

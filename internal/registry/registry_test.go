@@ -136,6 +136,7 @@ func TestResolveImage(t *testing.T) {
 		Platform:     image.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"},
 		ConfigDigest: image.Digest(manifest.Config.Digest.String()),
 	}
+	want.Created = config.Created.Time
 	if want.Size, err = img.Size(); err != nil {
 		t.Fatal(err)
 	}

@@ -94,9 +94,7 @@ func identifier(ref image.Reference) (string, error) {
 
 // get reads one manifest by tag or digest. in is its entry in the index above.
 func (r *reader) get(ctx context.Context, id string, in descriptor) (document, scan.Manifest, error) {
-	asking, cancel := r.withTimeout(ctx)
-	defer cancel()
-	desc, err := r.fetch(asking, id)
+	desc, err := r.fetch(ctx, id)
 	if err != nil {
 		return document{}, scan.Manifest{}, err
 	}
@@ -111,20 +109,58 @@ func read(desc *remote.Descriptor, in descriptor) (document, scan.Manifest, erro
 	return doc, doc.manifest(image.Digest(desc.Digest.String()), len(desc.Manifest), in), nil
 }
 
-// fetch asks the registry for a manifest. The library checks it against the
-// digest it was asked for by.
+// fetch reads a manifest. Whether the repository has it, and where a tag points,
+// the registry itself says; the content may come from a mirror.
 func (r *reader) fetch(ctx context.Context, id string) (*remote.Descriptor, error) {
-	puller, err := r.puller(r.repository)
+	if !anyUsable(r.mirrors) {
+		return r.manifest(ctx, r.repository, id)
+	}
+	digest, err := r.present(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	repository := r.registry.Repo(r.repository)
-	var ref name.Reference = repository.Tag(id)
-	if strings.Contains(id, ":") {
-		ref = repository.Digest(id)
+	if digest == "" {
+		return r.manifest(ctx, r.repository, id)
 	}
-	desc, err := puller.Get(ctx, ref)
-	return desc, r.settings.explain(ctx, err)
+	for _, m := range r.mirrors {
+		desc, err := m.manifest(ctx, r.repository, digest)
+		if err == nil || ctx.Err() != nil {
+			return desc, err
+		}
+	}
+	return r.manifest(ctx, r.repository, digest)
+}
+
+// present returns the digest behind a tag or digest of the repository; empty
+// when the registry does not tell without the manifest.
+func (r *reader) present(ctx context.Context, id string) (string, error) {
+	asking, cancel := r.withTimeout(ctx)
+	defer cancel()
+	head, ok, err := r.head(asking, r.repository, id)
+	if err != nil || !ok {
+		return "", r.settings.explain(asking, err)
+	}
+	if strings.Contains(id, ":") && id != string(head.Digest) {
+		return "", errs.New(errs.Malformed, "asked for %s, %s answered with %s", id, r.settings.Endpoint, head.Digest)
+	}
+	return string(head.Digest), nil
+}
+
+// manifest asks the registry for a manifest. The library checks it against the
+// digest it was asked for by.
+func (c *connection) manifest(ctx context.Context, repository, id string) (desc *remote.Descriptor, err error) {
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
+	place := c.registry.Repo(repository)
+	var ref name.Reference = place.Tag(id)
+	if strings.Contains(id, ":") {
+		ref = place.Digest(id)
+	}
+	err = c.withLogin(ctx, repository, func(p *remote.Puller) (err error) {
+		desc, err = p.Get(ctx, ref)
+		return err
+	})
+	return desc, err
 }
 
 // children reads the children of an index.

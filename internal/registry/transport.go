@@ -17,13 +17,20 @@ import (
 
 // newTransport makes the connections themselves. A public one refuses
 // addresses that are not public, after name resolution, so that no name can lead
-// inside.
+// inside; the others show the client certificate.
 func newTransport(s Settings, roots *x509.CertPool, public bool) *http.Transport {
-	d := &dialer{settings: s, public: public, proxies: map[string]bool{}}
+	d := &dialer{settings: s, public: public, network: s.network, proxies: map[string]bool{}}
+	if d.network == nil {
+		d.network = &network{proxy: http.ProxyFromEnvironment, lookUp: net.DefaultResolver.LookupNetIP}
+	}
+	secure := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	if !public && s.ClientCertFile != "" {
+		secure.GetClientCertificate = s.showCertificate
+	}
 	return &http.Transport{
 		Proxy:                  d.proxy,
 		DialContext:            d.dial,
-		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSClientConfig:        secure,
 		TLSHandshakeTimeout:    min(10*time.Second, s.RequestTimeout),
 		ResponseHeaderTimeout:  s.RequestTimeout,
 		ExpectContinueTimeout:  time.Second,
@@ -36,9 +43,16 @@ func newTransport(s Settings, roots *x509.CertPool, public bool) *http.Transport
 	}
 }
 
+// network is what leads out of this machine.
+type network struct {
+	proxy  func(*http.Request) (*url.URL, error)
+	lookUp func(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
 type dialer struct {
 	settings Settings
 	public   bool
+	network  *network
 
 	mu      sync.Mutex
 	proxies map[string]bool // host:port the environment sends requests through
@@ -47,12 +61,14 @@ type dialer struct {
 // proxy asks the environment and remembers the answer: a proxy's own address may
 // be private.
 func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
-	u, err := http.ProxyFromEnvironment(req)
+	u, err := d.network.proxy(req)
 	if u == nil || err != nil {
 		return nil, err
 	}
-	if addr, err := netip.ParseAddr(req.URL.Hostname()); err == nil && d.public && !isPublic(addr) {
-		return nil, d.refuse(req.URL.Host)
+	if d.public {
+		if err := d.checkBehindProxy(req); err != nil {
+			return nil, err
+		}
 	}
 	port := u.Port()
 	if port == "" {
@@ -68,7 +84,7 @@ func (d *dialer) proxy(req *http.Request) (*url.URL, error) {
 }
 
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	inner := net.Dialer{Timeout: min(10*time.Second, d.settings.RequestTimeout), KeepAlive: 30 * time.Second}
+	inner := net.Dialer{Timeout: d.patience(), KeepAlive: 30 * time.Second}
 	d.mu.Lock()
 	proxy := d.proxies[addr]
 	d.mu.Unlock()
@@ -82,6 +98,9 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 	}
 	return inner.DialContext(ctx, network, addr)
 }
+
+// patience is how long a name or a connection may take.
+func (d *dialer) patience() time.Duration { return min(10*time.Second, d.settings.RequestTimeout) }
 
 func (d *dialer) refuse(addr string) error {
 	return errs.New(errs.Forbidden, "%.200q is not a public address", addr).
