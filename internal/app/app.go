@@ -92,14 +92,14 @@ func (a *App) openStore(ctx context.Context) error {
 func (a *App) registries() []postgres.Registry {
 	rows := []postgres.Registry{{Name: intake.Uploads, Host: intake.Uploads}}
 	for _, r := range a.config.Registries {
-		rows = append(rows, postgres.Registry{Name: r.Name, Host: r.Host})
+		rows = append(rows, postgres.Registry{Name: r.Name, Host: r.Host, MaxRunning: r.Limits.ConcurrentPulls})
 	}
 	return rows
 }
 
 // assemble builds the rooms from the ground up.
 func (a *App) assemble() error {
-	client, err := registry.New(a.config.RegistrySettings())
+	client, err := registry.New(a.config.RegistrySettings(), registry.WithMetrics(registry.NewMetrics(a.metrics)), registry.WithSkipped(a.tellSkipped))
 	if err != nil {
 		return err
 	}
