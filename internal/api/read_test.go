@@ -136,6 +136,20 @@ func TestFindingsParameters(t *testing.T) {
 	}
 }
 
+func TestTagHistory(t *testing.T) {
+	b := newBench(t, postgrestest.Harbour(t))
+	got := into[report.List[report.TagEvent]](t, b.get("/tags/history", "ref", appRef))
+	if len(got.Items) != 1 || got.Items[0].Action != "set" || got.Items[0].Digest != postgrestest.App("app-amd64", "").Manifest().Digest {
+		t.Errorf("history = %+v", got)
+	}
+	b.get("/tags/history", "ref", appName+":never").refused(t, errs.NotFound, "")
+	b.get("/tags/history", "ref", appName+"@"+string(postgrestest.Digest("x"))).refused(t, errs.Invalid, "ref")
+	b.get("/tags/history").refused(t, errs.Invalid, "ref")
+	b.get("/tags/history", "ref", appRef, "cursor", "x").refused(t, errs.Invalid, "cursor")
+	limited := b.newToken("other team", report.ScopeRead, postgrestest.Host+"/other/")
+	b.do("GET", "/tags/history?ref="+appRef, limited, "", "").refused(t, errs.NotFound, "")
+}
+
 func TestListingsPage(t *testing.T) {
 	b := newBench(t, postgrestest.Harbour(t))
 	for path, want := range map[string]int{

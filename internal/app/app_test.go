@@ -135,6 +135,7 @@ database: {url: %q}
 listen: %q
 vulndb: {dir: %q, auto_update: false}
 workers: {count: 2}
+receiver: {untagged_hold: 300ms, coalesce: 100ms}
 registries:
   - name: local
     host: %q

@@ -277,6 +277,28 @@ func TestAnIndexIsDoneWhenItsImagesAreAndUnsupportedChildrenDoNotCount(t *testin
 	}
 }
 
+// Not every sender tells of the tags that went with a manifest.
+func TestAGoneDigestTakesEveryTagOnIt(t *testing.T) {
+	f := newFixture(t)
+	matches := map[string][]vuln.Match{"lodash": {finding("CVE-1")}, "minimist": {finding("CVE-2")}}
+	f.scanned("team/app", "1", "x", answer("x", matches, npm("lodash", "4.17.15")))
+	f.scanned("team/app", "latest", "x", answer("x", matches, npm("lodash", "4.17.15")))
+	f.scanned("team/app", "2", "y", answer("y", matches, npm("minimist", "1.2.0")))
+	f.scanned("team/other", "1", "x", answer("x", matches, npm("lodash", "4.17.15")))
+	_, err := f.store.Accept(t.Context(), "prod", []postgres.Delivery{{DedupeKey: "del", Action: "delete", Repository: "team/app", Digest: digestOf("x")}}, noPermits)
+	f.ok(err)
+	job := f.claim()
+	f.ok(f.store.SaveGone(t.Context(), job))
+	f.ok(f.store.SaveFindings(t.Context(), job))
+	if f.count("tag") != 2 || f.count("tag_event WHERE action = 'deleted' AND tag IN ('1', 'latest')") != 2 {
+		t.Error("the tags on it did not go, or others did")
+	}
+	if f.count("repository_finding WHERE vulnerability = 'CVE-1' AND closed_at IS NOT NULL") != 1 ||
+		f.count("repository_finding WHERE closed_at IS NULL") != 2 {
+		t.Error("the findings closed are not those of the gone digest in its repository")
+	}
+}
+
 func TestGoneTagsCloseFindingsOnceNobodyElseHasThem(t *testing.T) {
 	f := newFixture(t)
 	matches := map[string][]vuln.Match{"lodash": {finding("CVE-1")}}
