@@ -21,6 +21,7 @@ import (
 
 	"github.com/anchore/syft/syft"
 
+	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
@@ -38,6 +39,11 @@ type Options struct {
 	// TempDir is where layers are unpacked to while an image is catalogued; empty
 	// means the system's. Needs room for the uncompressed image.
 	TempDir string
+	// CacheDir keeps layers that were read, for other images and processes. Empty
+	// keeps nothing beyond an image.
+	CacheDir string
+	// CacheBytes bounds what CacheDir takes; 0 means no bound.
+	CacheBytes int64
 	// Parallelism is how many catalogers run at once; 0 is syft's own default.
 	Parallelism int
 	// MaxUncompressedBytes bounds the unpacked layers together; 32 GiB.
@@ -77,6 +83,8 @@ type Cataloger struct {
 	// licenses returns a context with the licence scanner, built once. Syft takes
 	// it in no other way.
 	licenses func() (context.Context, error)
+	// cache opens CacheDir, once it could be opened.
+	cache func() (*layers.Store, error)
 }
 
 // New makes a cataloger and removes what killed ones left in TempDir. The
@@ -84,10 +92,29 @@ type Cataloger struct {
 // image or by Warm.
 func New(o Options) *Cataloger {
 	sweep(o.TempDir, time.Now())
-	return &Cataloger{options: o.withDefaults(), licenses: sync.OnceValues(func() (context.Context, error) {
+	return &Cataloger{options: o.withDefaults(), cache: opener(o), licenses: sync.OnceValues(func() (context.Context, error) {
 		ctx, err := syft.SetContextLicenseScanner(context.Background(), settings(0).Licenses)
 		return ctx, errs.Wrap(errs.Internal, "catalog: build licence scanner", err)
 	})}
+}
+
+// opener opens the cache when it is first wanted, and tries again after a
+// failure: a disk may come back.
+func opener(o Options) func() (*layers.Store, error) {
+	var mu sync.Mutex
+	var store *layers.Store
+	return func() (*layers.Store, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if store != nil {
+			return store, nil
+		}
+		opened, err := layers.NewStore(o.CacheDir, o.CacheBytes)
+		if err == nil {
+			store = opened
+		}
+		return opened, err
+	}
 }
 
 // Warm builds what the first image would otherwise wait for.
@@ -102,8 +129,8 @@ func (c *Cataloger) Version() string { return "syft-" + syftVersion + "/" + sett
 
 // Catalog reads every layer of img and returns its SBOM. ref names the image in
 // the document; when it has a digest, img's manifest and config are checked
-// against it. Layers are checked against the config's diffIDs. Nothing stays on
-// disk.
+// against it. Layers are checked against the config's diffIDs. Without a CacheDir
+// nothing stays on disk.
 //
 // Errors are Malformed when the content contradicts itself or cannot be read,
 // TooLarge when a limit of Options is exceeded, Unsupported for layers of an
@@ -116,7 +143,7 @@ func (c *Cataloger) Catalog(ctx context.Context, img v1.Image, ref image.Referen
 		return sbom.Document{}, err
 	}
 	ctx = withValues{ctx, licenses}
-	guarded, err := guard(ctx, img, ref.Digest, c.options)
+	guarded, err := guard(img, ref.Digest, c.options)
 	if err != nil {
 		return sbom.Document{}, errs.Op("catalog: "+ref.String(), err)
 	}

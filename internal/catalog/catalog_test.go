@@ -28,7 +28,7 @@ var shared = sync.OnceValues(func() (*catalog.Cataloger, error) {
 	return c, c.Warm()
 })
 
-func cataloger(t *testing.T) *catalog.Cataloger {
+func cataloger(t testing.TB) *catalog.Cataloger {
 	t.Helper()
 	c, err := shared()
 	if err != nil {

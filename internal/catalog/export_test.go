@@ -1,9 +1,49 @@
 package catalog
 
+import (
+	"context"
+
+	stereoscope "github.com/anchore/stereoscope/pkg/image"
+	"github.com/anchore/syft/syft/source/stereoscopesource"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/sbom"
+)
+
 // With returns a cataloger with other options that shares the licence scanner,
 // which takes a second to build. Layers may unpack to free bytes whatever their
 // ratio; 0 leaves that as it is.
 func (c *Cataloger) With(o Options, free int64) *Cataloger {
 	o.free = free
-	return &Cataloger{options: o.withDefaults(), licenses: c.licenses}
+	return &Cataloger{options: o.withDefaults(), licenses: c.licenses, cache: opener(o)}
+}
+
+// Stock catalogues as syft itself does, by unpacking the layers into a directory:
+// what ours is compared with.
+func (c *Cataloger) Stock(ctx context.Context, img v1.Image, ref image.Reference) (sbom.Document, error) {
+	licenses, err := c.licenses()
+	if err != nil {
+		return sbom.Document{}, err
+	}
+	ctx = withValues{ctx, licenses}
+	guarded, err := guard(img, ref.Digest, c.options)
+	if err != nil {
+		return sbom.Document{}, err
+	}
+	dir, err := newWorkDir(c.options.TempDir)
+	if err != nil {
+		return sbom.Document{}, err
+	}
+	defer dir.remove()
+	unpacked := stereoscope.New(img, nil, dir.path, metadata(guarded, ref)...)
+	defer func() { _ = unpacked.Cleanup() }()
+	if err := unpacked.Read(ctx); err != nil {
+		return sbom.Document{}, err
+	}
+	bill, err := c.run(ctx, stereoscopesource.New(unpacked, stereoscopesource.ImageConfig{Reference: ref.String()}))
+	if err != nil {
+		return sbom.Document{}, err
+	}
+	return c.document(bill)
 }

@@ -3,16 +3,17 @@ package catalog
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
+	"encoding/hex"
 	"errors"
-	"hash"
 	"io"
 	"io/fs"
 	"sync"
 	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 )
@@ -22,18 +23,15 @@ import (
 type guardedImage struct {
 	v1.Image
 	manifest []byte // nil when the image was named without a digest
-	layers   []v1.Layer
+	layers   []*guardedLayer
 	budget   *budget
 }
 
-// Layers returns the guarded layers.
-func (g *guardedImage) Layers() ([]v1.Layer, error) { return g.layers, nil }
-
 // guard checks what is known before any layer is read. A digest ties manifest,
 // config and, through the diffIDs, every layer's content together.
-func guard(ctx context.Context, img v1.Image, digest image.Digest, o Options) (*guardedImage, error) {
+func guard(img v1.Image, digest image.Digest, o Options) (*guardedImage, error) {
 	g := &guardedImage{Image: img, budget: &budget{options: o, bytes: o.MaxUncompressedBytes, entries: o.MaxEntries}}
-	sizes, err := g.checkManifest(digest)
+	blobs, err := g.checkManifest(digest)
 	if err != nil {
 		return nil, err
 	}
@@ -41,20 +39,23 @@ func guard(ctx context.Context, img v1.Image, digest image.Digest, o Options) (*
 	if err != nil {
 		return nil, readError("read config", err)
 	}
-	layers, err := img.Layers()
+	all, err := img.Layers()
 	if err != nil {
 		return nil, readError("read layers", err)
 	}
-	if len(layers) != len(config.RootFS.DiffIDs) {
-		return nil, errs.New(errs.Malformed, "the config lists %d layers, the manifest %d", len(config.RootFS.DiffIDs), len(layers))
+	if len(all) != len(config.RootFS.DiffIDs) || blobs != nil && len(blobs) != len(all) {
+		return nil, errs.New(errs.Malformed, "the config lists %d layers, the manifest %d", len(config.RootFS.DiffIDs), len(all))
 	}
-	for i, l := range layers {
-		if err := checkMediaType(i, l); err != nil {
+	for i, l := range all {
+		guarded := &guardedLayer{Layer: l, number: i, diffID: config.RootFS.DiffIDs[i], budget: g.budget}
+		if guarded.mediaType, err = checkMediaType(i, l); err != nil {
 			return nil, err
 		}
-		guarded := &guardedLayer{Layer: l, ctx: ctx, number: i, diffID: config.RootFS.DiffIDs[i], budget: g.budget}
-		if sizes != nil {
-			guarded.compressed = sizes[i]
+		if guarded.diffID.Algorithm != "sha256" {
+			return nil, errs.New(errs.Unsupported, "layer %d: diffID of algorithm %.20q", i, guarded.diffID.Algorithm)
+		}
+		if blobs != nil {
+			guarded.blob, guarded.compressed = blobs[i].Digest.String(), blobs[i].Size
 		}
 		g.layers = append(g.layers, guarded)
 	}
@@ -62,9 +63,9 @@ func guard(ctx context.Context, img v1.Image, digest image.Digest, o Options) (*
 }
 
 // checkManifest compares manifest and config with the digest and returns the
-// compressed sizes of the layers. It does nothing without a digest: an image
+// blobs of the layers. It does nothing without a digest: an image
 // from an archive has no manifest, and computing one would compress every layer.
-func (g *guardedImage) checkManifest(digest image.Digest) ([]int64, error) {
+func (g *guardedImage) checkManifest(digest image.Digest) ([]v1.Descriptor, error) {
 	if digest == "" {
 		return nil, nil
 	}
@@ -87,11 +88,7 @@ func (g *guardedImage) checkManifest(digest image.Digest) ([]int64, error) {
 		return nil, err
 	}
 	g.manifest = raw
-	sizes := make([]int64, len(manifest.Layers))
-	for i, l := range manifest.Layers {
-		sizes[i] = l.Size
-	}
-	return sizes, nil
+	return append([]v1.Descriptor{}, manifest.Layers...), nil
 }
 
 func compare(what string, content []byte, want string) error {
@@ -104,84 +101,59 @@ func compare(what string, content []byte, want string) error {
 		return errs.Wrap(errs.Unsupported, what+" digest", err)
 	}
 	hasher.Write(content)
-	return compareSum(what, hasher, algorithm)
-}
-
-func compareSum(what string, got hash.Hash, want v1.Hash) error {
-	if sum := (v1.Hash{Algorithm: want.Algorithm, Hex: hexOf(got)}); sum != want {
-		return errs.New(errs.Malformed, "%s is %s and should be %s", what, sum, want)
+	if got := (v1.Hash{Algorithm: algorithm.Algorithm, Hex: hex.EncodeToString(hasher.Sum(nil))}); got != algorithm {
+		return errs.New(errs.Malformed, "%s is %s and should be %s", what, got, algorithm)
 	}
 	return nil
 }
 
-// guardedLayer is a layer that is checked as it is read.
+// guardedLayer is a layer and what the manifest and the config say of it.
 type guardedLayer struct {
 	v1.Layer
-	ctx        context.Context // layers are read without one
 	number     int
 	diffID     v1.Hash
-	compressed int64 // 0 when unknown
+	mediaType  types.MediaType
+	blob       string // its digest; empty when unknown
+	compressed int64  // its size; 0 when unknown
 	budget     *budget
 }
 
-// Uncompressed returns the layer's tar. Reading it fails with the first limit
-// exceeded, when ctx ends, and at its end when the content is not what the
-// config says.
-func (l *guardedLayer) Uncompressed() (io.ReadCloser, error) {
-	if l.diffID.Algorithm != "sha256" {
-		return nil, l.budget.fail(errs.New(errs.Unsupported, "layer %d: diffID of algorithm %.20q", l.number, l.diffID.Algorithm))
+// key names the layer among those that were read before.
+func (l *guardedLayer) key() layers.Key { return layers.Key{Blob: l.blob, DiffID: l.diffID.String()} }
+
+// open opens the layer's tar. Layers of an archive have no blob of their own, and
+// making one would compress them.
+func (l *guardedLayer) open() (io.ReadCloser, error) {
+	if l.blob == "" {
+		content, err := l.Uncompressed()
+		return content, readError("open layer", err)
 	}
-	content, err := l.Layer.Uncompressed()
+	blob, err := l.Compressed()
 	if err != nil {
-		return nil, l.budget.fail(readError("open layer", err))
+		return nil, readError("open layer", err)
 	}
-	return &layerReader{ReadCloser: content, layer: l, sum: sha256.New()}, nil
+	content, err := layers.Decompress(blob)
+	return content, readError("open layer", err)
 }
 
-// layerReader reads one layer.
-type layerReader struct {
-	io.ReadCloser
-	layer   *guardedLayer
-	sum     hash.Hash
-	read    int64
-	entries tarCounter
+// spending is what one layer takes from the budget of its image.
+type spending struct {
+	layer *guardedLayer
+	read  int64
 }
 
-// Read reads on, keeping count.
-func (r *layerReader) Read(p []byte) (int, error) {
-	if err := r.layer.ctx.Err(); err != nil {
-		return 0, r.layer.budget.fail(err)
+// Read takes bytes.
+func (s *spending) Read(n int64) error {
+	s.read += n
+	o, c := s.layer.budget.options, s.layer.compressed
+	if c > 0 && s.read > o.free && s.read/o.MaxRatio > c {
+		return errs.New(errs.TooLarge, "layer %d of %s unpacks to more than %d times its size", s.layer.number, size(c), o.MaxRatio)
 	}
-	n, err := r.ReadCloser.Read(p)
-	r.sum.Write(p[:n])
-	r.read += int64(n)
-	if limitErr := r.account(p[:n]); limitErr != nil {
-		return 0, r.layer.budget.fail(limitErr)
-	}
-	switch {
-	case errors.Is(err, io.EOF):
-		if sumErr := compareSum("content of layer", r.sum, r.layer.diffID); sumErr != nil {
-			return n, r.layer.budget.fail(sumErr)
-		}
-	case err != nil:
-		return n, r.layer.budget.fail(readError("read layer", err))
-	}
-	return n, err
+	return s.layer.budget.spend(n, 0)
 }
 
-// Close ends the reading, of the content and of the count.
-func (r *layerReader) Close() error {
-	r.entries.stop()
-	return r.ReadCloser.Close()
-}
-
-func (r *layerReader) account(p []byte) error {
-	o := r.layer.budget.options
-	if c := r.layer.compressed; c > 0 && r.read > o.free && r.read/o.MaxRatio > c {
-		return errs.New(errs.TooLarge, "layer %d of %s unpacks to more than %d times its size", r.layer.number, size(c), o.MaxRatio)
-	}
-	return r.layer.budget.spend(int64(len(p)), r.entries.count(p))
-}
+// Entry takes entries.
+func (s *spending) Entry(weight int64) error { return s.layer.budget.spend(0, weight) }
 
 // budget is what the layers of an image may use together. Layers are read at
 // the same time.
@@ -191,8 +163,8 @@ type budget struct {
 	mu      sync.Mutex
 	bytes   int64
 	entries int64
-	// cause is the first thing that went wrong while reading. The libraries in
-	// between do not all pass errors on.
+	// cause is the first thing that went wrong while content was read again. The
+	// libraries in between do not all pass errors on.
 	cause error
 }
 
@@ -242,6 +214,9 @@ func (g *guardedImage) explain(ctx context.Context, err error) error {
 // without one is the content's fault.
 func readError(op string, err error) error {
 	var known *errs.Error
+	if err == nil {
+		return nil
+	}
 	if errors.As(err, &known) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return errs.Op(op, err)
 	}

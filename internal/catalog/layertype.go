@@ -10,16 +10,16 @@ import (
 
 // checkMediaType refuses layers that cannot be unpacked, such as encrypted ones,
 // before anything is read.
-func checkMediaType(number int, l v1.Layer) error {
+func checkMediaType(number int, l v1.Layer) (types.MediaType, error) {
 	mediaType, err := l.MediaType()
 	if err != nil {
-		return readError("read layers", err)
+		return "", readError("read layers", err)
 	}
 	switch mediaType {
 	case types.OCILayer, types.OCILayerZStd, types.OCIUncompressedLayer, types.OCIRestrictedLayer, types.OCIUncompressedRestrictedLayer,
 		types.DockerLayer, types.DockerForeignLayer, types.DockerUncompressedLayer,
 		stereoscope.BuildKitZstdCompressedLayer, stereoscope.BuildKitZstdCompressedLayerAlt:
-		return nil
+		return mediaType, nil
 	}
-	return errs.New(errs.Unsupported, "layer %d is of type %.100q, which cannot be unpacked", number, mediaType)
+	return "", errs.New(errs.Unsupported, "layer %d is of type %.100q, which cannot be unpacked", number, mediaType)
 }

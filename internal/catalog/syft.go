@@ -15,25 +15,107 @@ import (
 	// be grype's: registering two panics.
 	_ "github.com/glebarez/go-sqlite"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 )
 
-// catalog unpacks the image, runs syft over it and takes everything away again.
+// catalog reads the layers that were not read before and runs syft over all of
+// them.
 func (c *Cataloger) catalog(ctx context.Context, img *guardedImage, ref image.Reference) (*syftsbom.SBOM, error) {
-	dir, err := newWorkDir(c.options.TempDir)
+	store, done, err := c.store()
 	if err != nil {
 		return nil, err
 	}
-	defer dir.remove()
-	unpacked := stereoscope.New(img, nil, dir.path, metadata(img, ref)...)
-	// Without a directory generator this closes the layers' files and no more.
-	defer func() { _ = unpacked.Cleanup() }()
-	if err := unpacked.Read(ctx); err != nil {
-		return nil, errs.Wrap(errs.Malformed, "unpack layers", err)
+	defer done()
+	read, err := readLayers(ctx, store, img)
+	defer closeLayers(read)
+	if err != nil {
+		return nil, err
 	}
-	src := stereoscopesource.New(unpacked, stereoscopesource.ImageConfig{Reference: ref.String()})
-	return c.run(ctx, src)
+	assembled, err := assemble(img, read)
+	if err != nil {
+		return nil, err
+	}
+	for _, add := range metadata(img, ref) {
+		if err := add(assembled); err != nil {
+			return nil, errs.Wrap(errs.Malformed, "describe image", err)
+		}
+	}
+	return c.run(ctx, stereoscopesource.New(assembled, stereoscopesource.ImageConfig{Reference: ref.String()}))
+}
+
+// store returns where layers are kept: the cache, or without one a directory that
+// done removes.
+func (c *Cataloger) store() (store *layers.Store, done func(), err error) {
+	if c.options.CacheDir != "" {
+		store, err := c.cache()
+		return store, func() {}, err
+	}
+	dir, err := newWorkDir(c.options.TempDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if store, err = layers.NewStore(dir.path, 0); err != nil {
+		dir.remove()
+		return nil, nil, err
+	}
+	return store, dir.remove, nil
+}
+
+// parallelLayers is how many layers of an image are read at a time: one is
+// fetched while another is unpacked.
+const parallelLayers = 3
+
+// readLayers returns the layers of an image, base first. Those that could not be
+// read are nil.
+func readLayers(ctx context.Context, store *layers.Store, img *guardedImage) ([]*layers.Layer, error) {
+	read := make([]*layers.Layer, len(img.layers))
+	group, within := errgroup.WithContext(ctx)
+	group.SetLimit(parallelLayers)
+	for i, l := range img.layers {
+		group.Go(func() (err error) {
+			defer recoverInto(&err)
+			read[i], err = store.Layer(within, l.key(), l.open, &spending{layer: l})
+			return err
+		})
+	}
+	return read, group.Wait()
+}
+
+func closeLayers(read []*layers.Layer) {
+	for _, l := range read {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+// describe fills in what the config says of the image.
+func (g *guardedImage) describe(out *stereoscope.Image) error {
+	id, err := g.ConfigName()
+	if err != nil {
+		return readError("read config", err)
+	}
+	config, err := g.ConfigFile()
+	if err != nil {
+		return readError("read config", err)
+	}
+	raw, err := g.RawConfigFile()
+	if err != nil {
+		return readError("read config", err)
+	}
+	mediaType, err := g.MediaType()
+	if err != nil {
+		return readError("read manifest", err)
+	}
+	out.Metadata = stereoscope.Metadata{
+		ID: id.String(), Config: *config, MediaType: mediaType, RawConfig: raw,
+		OS: config.OS, Architecture: config.Architecture, Variant: config.Variant,
+	}
+	return nil
 }
 
 // metadata completes what stereoscope reads from the config by what only we

@@ -1,0 +1,100 @@
+//go:build parity
+
+// Our reading of layers against stock syft's over a corpus of real images:
+// `make parity SHARED=DIR`.
+package catalog_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"github.com/tidewaiter/tidewaiter/internal/catalog"
+	"github.com/tidewaiter/tidewaiter/internal/image"
+)
+
+// corpus returns the images of SHARED/data/images by name.
+func corpus(t testing.TB) map[string]v1.Image {
+	t.Helper()
+	shared := os.Getenv("SHARED")
+	if shared == "" {
+		t.Fatal("SHARED is not set: run make parity SHARED=DIR")
+	}
+	path, err := layout.FromPath(filepath.Join(shared, "data", "images"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := path.ImageIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]v1.Image{}
+	for _, d := range manifest.Manifests {
+		img, err := index.Image(d.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[d.Annotations["org.opencontainers.image.ref.name"]] = img
+	}
+	return out
+}
+
+func TestCorpusIsCataloguedAsStockDoes(t *testing.T) {
+	for name, img := range corpus(t) {
+		t.Run(name, func(t *testing.T) {
+			c := cataloger(t).With(catalog.Options{TempDir: t.TempDir(), CacheDir: t.TempDir()}, 0)
+			sameAsStock(t, c, img, named(t, img, name))
+		})
+	}
+}
+
+func named(t testing.TB, img v1.Image, name string) image.Reference {
+	t.Helper()
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image.Reference{Registry: "corpus.example", Repository: name, Tag: "1", Digest: image.Digest(digest.String())}
+}
+
+// BenchmarkCorpus measures a cold and a warm catalogue of each image, beside the
+// stock one.
+func BenchmarkCorpus(b *testing.B) {
+	for name, img := range corpus(b) {
+		ref := named(b, img, name)
+		b.Run(name+"/stock", func(b *testing.B) {
+			c := cataloger(b).With(catalog.Options{TempDir: b.TempDir()}, 0)
+			for b.Loop() {
+				if _, err := c.Stock(b.Context(), img, ref); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/cold", func(b *testing.B) {
+			c := cataloger(b).With(catalog.Options{TempDir: b.TempDir()}, 0)
+			for b.Loop() {
+				if _, err := c.Catalog(b.Context(), img, ref); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/warm", func(b *testing.B) {
+			c := cataloger(b).With(catalog.Options{TempDir: b.TempDir(), CacheDir: b.TempDir()}, 0)
+			if _, err := c.Catalog(b.Context(), img, ref); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := c.Catalog(b.Context(), img, ref); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

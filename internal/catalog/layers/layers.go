@@ -1,0 +1,121 @@
+// Package layers keeps what was read of image layers: each layer is read once,
+// in one pass, and what catalogers may ask of it stays on disk under its digests.
+//
+// It is responsible for checking that a layer is what its image says, for what
+// of it is kept, for the room this takes, and for surviving crashes and other
+// processes beside it. It must not know images, catalogers or registries: it is
+// handed a stream and hands out entries and contents.
+package layers
+
+import (
+	"context"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+)
+
+// Key names a layer: by the digest of the blob and that of its uncompressed tar,
+// both "sha256:…". Both count: a blob is only known to unpack to what it was
+// once seen to unpack to. An empty Blob is never found again.
+type Key struct{ Blob, DiffID string }
+
+// Source opens the uncompressed stream of a layer. It may be called more than
+// once.
+type Source func() (io.ReadCloser, error)
+
+// Layer is a layer that was read. Close it after use.
+type Layer struct {
+	Entries []Entry
+	// Cached tells whether it was there already.
+	Cached bool
+
+	contents *os.File
+	again    func() (*Layer, error) // reads the layer once more and keeps everything
+
+	mu    sync.Mutex
+	whole *Layer
+}
+
+// Open returns the content of the entry with that index: an io.ReadSeekCloser
+// and io.ReaderAt. Content that was not kept is read from the source, with
+// everything else of the layer.
+func (l *Layer) Open(entry int) (io.ReadCloser, error) {
+	e := l.Entries[entry]
+	if e.Kept() {
+		return section{io.NewSectionReader(l.contents, max(e.at-1, 0), e.Size)}, nil
+	}
+	whole, err := l.everything()
+	if err != nil {
+		return nil, err
+	}
+	return whole.Open(entry)
+}
+
+// everything returns the layer with all contents.
+func (l *Layer) everything() (*Layer, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.whole != nil {
+		return l.whole, nil
+	}
+	if l.again == nil {
+		return nil, errs.New(errs.Internal, "layers: content was not kept")
+	}
+	whole, err := l.again()
+	if err != nil {
+		return nil, err
+	}
+	if len(whole.Entries) != len(l.Entries) {
+		_ = whole.Close()
+		return nil, errs.New(errs.Malformed, "layers: the layer changed between two readings")
+	}
+	l.whole = whole
+	return whole, nil
+}
+
+// Missed reports whether content had to be read again.
+func (l *Layer) Missed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.whole != nil
+}
+
+// Close lets go of the contents.
+func (l *Layer) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.whole != nil {
+		_ = l.whole.Close()
+	}
+	return l.contents.Close()
+}
+
+// section is content on disk. Closing it does nothing: the layer closes the
+// file.
+type section struct{ *io.SectionReader }
+
+func (section) Close() error { return nil }
+
+// spend tells limits what a layer takes that is not read anew.
+func (x index) spend(limits Limits) error {
+	if err := limits.Read(x.bytes); err != nil {
+		return err
+	}
+	return limits.Entry(x.weight)
+}
+
+// Unlimited are limits that are never exceeded.
+type Unlimited struct{}
+
+// Read lets everything pass.
+func (Unlimited) Read(int64) error { return nil }
+
+// Entry lets everything pass.
+func (Unlimited) Entry(int64) error { return nil }
+
+var _ Limits = Unlimited{}
+
+// waiting is a context's end while something else is done first.
+func waiting(ctx context.Context) error { return errs.Op("layers: wait for the layer", ctx.Err()) }
