@@ -96,9 +96,10 @@ registries:
 		RequestTimeout: 30 * time.Second,
 		Auth:           RegistryAuth{Username: "robot$x", Password: "0123"},
 		Webhook:        Webhook{Format: "distribution", Auth: WebhookAuth{Kind: "bearer", Secrets: []Secret{"${NOT}", "a${b}"}}},
+		Reconcile:      Reconcile{Interval: 24 * time.Hour, Lister: "catalog"},
 	}, {
 		Name: "hub", Host: "docker.io", Endpoint: "registry:5000", RequestTimeout: 30 * time.Second,
-		Auth: RegistryAuth{Token: "t0ken"},
+		Auth: RegistryAuth{Token: "t0ken"}, Reconcile: Reconcile{Interval: 24 * time.Hour, Lister: "catalog"},
 	}}
 	// Secret hides from cmp's report what differs, so compare what is inside.
 	reveal := cmp.Transformer("reveal", Secret.Reveal)
@@ -137,7 +138,7 @@ receiver: {enabled: yes}
 				"line 4: listen: given twice, first on line 3",
 				`line 6: workers.count: "many" is not a whole number`,
 				"line 7: workers.cuont: unknown key; known here: enabled, count, job_timeout, shutdown_grace, max_attempts",
-				`line 8: workers.job_timeout: "30" is not a duration: write a number with a unit, as 30s, 15m or 1h30m`,
+				`line 8: workers.job_timeout: "30" is not a duration: write a number with a unit, as 30s, 15m, 1h30m or 90d`,
 				`line 9: limits.image_bytes: "20GB" is not a size: write a whole number with B, KiB, MiB, GiB or TiB, as 20GiB`,
 				`line 9: limits.webhook_body: "-1" is not a size: write a whole number with B, KiB, MiB, GiB or TiB, as 20GiB`,
 				"line 10: platforms: expected a list, one entry per line that begins with a hyphen",
@@ -186,7 +187,7 @@ registries:
 				"line 3: lisen: unknown key; known here: database, listen, admin_listen, tls, log, receiver, workers, api, vulndb, temp_dir, ca_file, limits, platforms, registries",
 				"line 4: tls.cert_file: expected one value (text)",
 				`line 5: admin_listen: port "99999" is not a number from 0 to 65535`,
-				`line 6: workers.job_timeout: "30" is not a duration: write a number with a unit, as 30s, 15m or 1h30m`,
+				`line 6: workers.job_timeout: "30" is not a duration: write a number with a unit, as 30s, 15m, 1h30m or 90d`,
 				"line 6: workers.count: 0 is not between 1 and 1000",
 				`line 7: platforms[0]: "linux" is not a platform: write os/architecture or os/architecture/variant, as linux/amd64`,
 				"line 7: platforms[2]: linux/amd64 is given twice",
@@ -275,7 +276,7 @@ platforms: [linux/amd64, linux/amd64]
 				"line 7: registries[1].aliases[2]: empty",
 				"line 9: registries[1].ca_file: plain_http is true, so there is no certificate to check",
 				"line 9: registries[1].ca_file: open /no/ca.pem: no such file or directory",
-				"line 10: registries[1].auth: choose one of docker_config, username with password, and token",
+				"line 10: registries[1].auth: choose one of docker_config, username with password, token, and keychain",
 				"line 10: registries[1].auth: username and password belong together",
 				`line 13: registries[2].endpoint: "http://x" is not a host: write it without scheme and path, as registry.example or registry.example:5000`,
 				`line 14: registries[2].trusted_hosts[1]: "a b" is not a host: write it without scheme and path, as registry.example or registry.example:5000`,

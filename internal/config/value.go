@@ -57,10 +57,17 @@ func setScalar(v reflect.Value, text string) error {
 	return errs.New(errs.Internal, "config: no way to read a %s", v.Type())
 }
 
+// setDuration also takes whole days, which the standard library does not know.
 func setDuration(v reflect.Value, text string) error {
+	const day = 24 * time.Hour
 	d, err := time.ParseDuration(text)
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		var n uint64
+		n, err = strconv.ParseUint(days, 10, 16) // 179 years; a Duration holds 292
+		d = time.Duration(n) * day
+	}
 	if err != nil {
-		return fmt.Errorf("%.40q is not a duration: write a number with a unit, as 30s, 15m or 1h30m", text)
+		return fmt.Errorf("%.40q is not a duration: write a number with a unit, as 30s, 15m, 1h30m or 90d", text)
 	}
 	v.SetInt(int64(d))
 	return nil
