@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,9 +15,9 @@ import (
 // Cloud help, 60949). There are triggers for pushes alone.
 type alibabaBody struct {
 	Push *struct {
-		Digest   string `json:"digest"`
-		PushedAt string `json:"pushed_at"`
-		Tag      string `json:"tag"`
+		Digest   string          `json:"digest"`
+		PushedAt json.RawMessage `json:"pushed_at"` // anything but a string is no time
+		Tag      string          `json:"tag"`
 	} `json:"push_data"`
 	Repository struct {
 		Name      string `json:"name"`
@@ -41,9 +42,10 @@ func parseAlibabaACR(r request) ([]Item, error) {
 		return []Item{r.judge(c)}, nil
 	}
 	c.tag, c.digest = body.Push.Tag, body.Push.Digest
-	c.occurredAt = alibabaTime(body.Push.PushedAt)
+	pushedAt := strings.Trim(string(body.Push.PushedAt), `"`)
+	c.occurredAt = alibabaTime(pushedAt)
 	if !c.occurredAt.IsZero() { // no id; a retry repeats the time
-		c.key = contentKey("event", body.Repository.Region, c.repository, c.tag, c.digest, body.Push.PushedAt)
+		c.key = contentKey("event", body.Repository.Region, c.repository, c.tag, c.digest, pushedAt)
 	}
 	return []Item{r.judge(c)}, nil
 }

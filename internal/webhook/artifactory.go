@@ -87,11 +87,7 @@ func (b artifactoryBody) claim(d artifactoryData) claim {
 		action: action, host: urlHost(b.Origin), tag: d.reference(), digest: d.digest(),
 		actor: strings.TrimPrefix(b.Source, "jfrog/"), ignored: cmp.Or(ignored, d.ignored()),
 	}
-	// Every tag has a folder of its own: what is deleted is the tag, and others
-	// may still have the manifest.
-	if action == ActionDelete && image.IsTag(c.tag) {
-		c.digest = ""
-	}
+	c.forgetDigest() // every tag has a folder of its own
 	return c
 }
 

@@ -37,9 +37,7 @@ func (r request) anyClaim(e cloudEvent) (claim, error) {
 	c := r.place(data, e)
 	c.action, c.ignored = action, ignored
 	c.mediaType = data.text("mediaType", "media_type")
-	if action == ActionDelete && c.tag != "" {
-		c.digest = "" // producers add it to a tag, and other tags may have the manifest
-	}
+	c.forgetDigest()
 	return c, nil
 }
 
@@ -63,7 +61,8 @@ func (d anyData) text(names ...string) string {
 // reference's, else that of the source.
 func (r request) place(data anyData, e cloudEvent) claim {
 	reference := data.text("image", "reference")
-	c := r.readReference(cmp.Or(reference, data.text("repository", "repositoryName")))
+	_, _, sourceRepository := ecrSource(e.Source)
+	c := r.readReference(cmp.Or(reference, data.text("repository", "repositoryName"), sourceRepository))
 	c.tag = cmp.Or(data.text("tag", "imageTag"), c.tag)
 	c.digest = cmp.Or(data.text("digest", "imageDigest"), c.digest)
 	if subject := r.readReference(e.Subject); c.repository == "" || c.repository == subject.repository {
@@ -100,11 +99,11 @@ func (r request) readReference(s string) claim {
 // sourceHost finds a registry in an event's source: the host of a URL, or that
 // of Amazon ECR in "urn:aws:ecr:<region>:<account>:repository/<name>".
 func sourceHost(source, account string) string {
-	parts := strings.Split(source, ":")
-	if len(parts) < 5 || parts[2] != "ecr" {
+	region, owner, _ := ecrSource(source)
+	if region == "" {
 		return urlHost(source)
 	}
-	return ecrHost(cmp.Or(account, parts[4]), parts[3])
+	return ecrHost(cmp.Or(account, owner), region)
 }
 
 // ecrHost is the host of an account's registry at Amazon ECR; "" when account or

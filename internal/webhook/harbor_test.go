@@ -39,6 +39,8 @@ func TestHarborVerdicts(t *testing.T) {
 		{"no resources", body("PUSH_ARTIFACT", ``, repo), verdict{Repository: "a/b", Ignored: ReasonNoReference}},
 		{"no data", `{"type":"REPLICATION","occur_at":1}`, verdict{Ignored: ReasonOtherEvent}},
 		{"no url", body("PUSH_ARTIFACT", `{"tag":"1"}`, repo), verdict{Repository: "a/b", Tag: "1"}},
+		{"url with a scheme", body("pushImage", `{"tag":"1","resource_url":"https://registry.acme.test/a/b:1"}`, repo),
+			verdict{Host: "registry.acme.test", Repository: "a/b", Tag: "1"}},
 		{"host with port", body("PUSH_ARTIFACT", `{"tag":"1","resource_url":"inner:5000/a/b:1"}`, repo),
 			verdict{Host: "inner:5000", Repository: "a/b", Tag: "1"}},
 		{"another registry", body("PUSH_ARTIFACT", `{"tag":"1","resource_url":"evil.test/a/b:1"}`, repo),
@@ -86,5 +88,21 @@ func TestHarborTime(t *testing.T) {
 				t.Errorf("dedupe key %q", item.DedupeKey)
 			}
 		})
+	}
+}
+
+// TestHarborFamily: registries with the same body authenticate by a header of
+// their own.
+func TestHarborFamily(t *testing.T) {
+	e := openEndpoint("tencent-tcr")
+	e.Auth = Auth{Kind: AuthHeader, Header: "X-Tidewaiter-Token", Secrets: []string{"swordfish"}}
+	body := string(sampleBody(t, "harbor", "tencent-push-image"))
+	sink := &keeper{}
+	h := mustHandler(t, sink, e)
+	if w := post(h, "prod", body, "X-Tidewaiter-Token", "swordfish"); w.Code != 202 || len(sink.kept()) != 1 {
+		t.Errorf("status %d, %+v", w.Code, sink.kept())
+	}
+	if w := post(h, "prod", body, "Authorization", "swordfish"); w.Code != 401 {
+		t.Errorf("another header: status %d", w.Code)
 	}
 }

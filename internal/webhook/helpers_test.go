@@ -90,7 +90,24 @@ func sampleEndpoint(t testing.TB, format string) Endpoint {
 	if err := json.Unmarshal(readFile(t, "testdata", format, "endpoint.json"), &e); err != nil {
 		t.Fatal(err)
 	}
+	switch e.Auth.Kind {
+	case AuthSNS:
+		e.Auth.Certificate = string(readFile(t, "testdata", format, "certificate.pem")) + sampleSigner().certificate
+	case AuthOIDC:
+		e.Auth.JWKS = string(readFile(t, "testdata", format, "issuer.jwks"))
+	}
 	return e
+}
+
+// sampleClock is when the samples of a format arrive: "received" of its
+// endpoint.json, or just sampleTime.
+func sampleClock(t testing.TB, format string) time.Time {
+	t.Helper()
+	e := struct{ Received time.Time }{sampleTime}
+	if err := json.Unmarshal(readFile(t, "testdata", format, "endpoint.json"), &e); err != nil {
+		t.Fatal(err)
+	}
+	return e.Received
 }
 
 // sampleCases lists the names of a format's samples.
@@ -129,7 +146,20 @@ func sampleRequest(t testing.TB, format, name, registry string) *http.Request {
 	if r.URL.RawQuery != "" {
 		target += "?" + r.URL.RawQuery
 	}
-	sent := httptest.NewRequest(r.Method, target, bytes.NewReader(body))
+	sent := httptest.NewRequest(r.Method, target, bytes.NewReader(signSample(t, format, body)))
 	sent.Header = r.Header
 	return sent
+}
+
+// refuses sends bodies to a format and compares the status of the answers;
+// nothing of a refused request may reach the sink.
+func refuses(t *testing.T, format string, bodies map[string]int) {
+	t.Helper()
+	for body, want := range bodies {
+		sink := &keeper{}
+		w := post(mustHandler(t, sink, openEndpoint(format)), "prod", body)
+		if w.Code != want || sink.calls != 0 {
+			t.Errorf("%.80s: status %d, want %d, %d calls of the sink: %s", body, w.Code, want, sink.calls, w.Body)
+		}
+	}
 }

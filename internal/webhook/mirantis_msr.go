@@ -54,7 +54,7 @@ func parseMirantisMSR(r request) ([]Item, error) {
 		actor: contents.Author, occurredAt: body.occurredAt(contents), ignored: ignored, key: body.key(contents),
 	}
 	if body.Type == "TAG_DELETE" {
-		c.digest = "" // other tags may still have the manifest
+		c.forgetDigest()
 	}
 	return []Item{r.judge(c)}, nil
 }

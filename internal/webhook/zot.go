@@ -40,10 +40,7 @@ func zotClaim(e cloudEvent) (claim, error) {
 	if c.ignored == "" {
 		c.ignored = manifestReason(data.Manifest, data.MediaType)
 	}
-	// The digest comes with a deleted tag too, and other tags may still have it.
-	if action == ActionDelete && image.IsTag(data.Reference) {
-		c.digest = ""
-	}
+	c.forgetDigest()
 	return c, nil
 }
 
