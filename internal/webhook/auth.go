@@ -48,8 +48,8 @@ type Auth struct {
 	// Topics are the ARNs of the topics that AuthSNS takes messages of; it needs
 	// one at least.
 	Topics []string
-	// Certificate is a PEM certificate that AuthSNS verifies with. Without it the
-	// one the message names is fetched from Amazon.
+	// Certificate holds PEM certificates any of which AuthSNS verifies with.
+	// Without them the one the message names is fetched from Amazon.
 	Certificate string
 
 	// Issuer of the tokens of AuthOIDC; empty stands for Google.

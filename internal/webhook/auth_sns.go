@@ -68,7 +68,7 @@ func (a Auth) snsProblems() []error {
 		}
 	}
 	if a.Certificate != "" {
-		if _, err := keys.ParseCertificate([]byte(a.Certificate)); err != nil {
+		if _, err := keys.ParseCertificates([]byte(a.Certificate)); err != nil {
 			all = append(all, errs.Op("auth.certificate_file", err))
 		}
 	}
@@ -116,25 +116,27 @@ func (a Auth) checkSNSSignature(ctx context.Context, at Keys, m snsMessage, text
 	if err != nil || len(signature) == 0 || len(signature) > maxSNSSignature {
 		return errs.New(errs.Unauthorized, "webhook: field Signature is missing or not a signature")
 	}
-	certificate, err := a.snsCertificate(ctx, at, m.SigningCertURL)
+	certificates, err := a.snsCertificates(ctx, at, m.SigningCertURL)
 	if err != nil {
 		return err
 	}
-	if certificate.CheckSignature(algorithm, []byte(text), signature) != nil {
-		return errs.New(errs.Unauthorized, "webhook: the signature in field Signature was refused")
+	for _, c := range certificates {
+		if c.CheckSignature(algorithm, []byte(text), signature) == nil {
+			return nil
+		}
 	}
-	return nil
+	return errs.New(errs.Unauthorized, "webhook: the signature in field Signature was refused")
 }
 
-// snsCertificate is the configured one, whatever its dates: who configured it
-// trusts it. Otherwise it is the one at a URL that was checked.
-func (a Auth) snsCertificate(ctx context.Context, at Keys, url string) (*x509.Certificate, error) {
+// snsCertificates are those that are configured, whatever their dates: who
+// configured them trusts them. Otherwise it is the one at a URL that was checked.
+func (a Auth) snsCertificates(ctx context.Context, at Keys, url string) ([]*x509.Certificate, error) {
 	if a.Certificate != "" {
-		c, err := keys.ParseCertificate([]byte(a.Certificate))
-		return c, errs.Op("webhook: the configured certificate", err)
+		all, err := keys.ParseCertificates([]byte(a.Certificate))
+		return all, errs.Op("webhook: the configured certificate", err)
 	}
 	c, err := at.Certificate(ctx, url)
-	return c, errs.Op("webhook: the certificate of the message", err)
+	return []*x509.Certificate{c}, errs.Op("webhook: the certificate of the message", err)
 }
 
 // signed is the text that is signed; "" for a type we do not know.

@@ -20,8 +20,7 @@ type ecrEvent struct {
 	Time       string `json:"time"`
 }
 
-// ecrDetail is read of events about images only: that of others may have any
-// shape.
+// ecrDetail is what events about images say. That of others may have any shape.
 type ecrDetail struct {
 	Detail struct {
 		Result       string `json:"result"`
@@ -63,12 +62,17 @@ func ecrClaim(e cloudEvent) (claim, error) {
 		action: Action(event.DetailType), ignored: event.other(),
 		host: ecrHost(event.Account, event.Region), eventID: event.ID, key: idKey(event.ID), occurredAt: parseTime(event.Time),
 	}
-	if c.ignored != "" {
-		return c, nil
-	}
 	var detail ecrDetail
-	if err := decodeObject(e.Raw, &detail); err != nil {
+	err := decodeObject(e.Raw, &detail)
+	switch {
+	case c.ignored != "": // whatever can be read is shown
+		c.repository, c.tag, c.digest = detail.Detail.Repository, detail.Detail.Tag, detail.Detail.Digest
+		return c, nil
+	case err != nil:
 		return claim{}, err
+	}
+	if c.host == "" && event.Account+event.Region != "" {
+		c.ignored = ReasonMalformed // no registry has such a name
 	}
 	detail.into(&c)
 	return c, nil
@@ -76,11 +80,11 @@ func ecrClaim(e cloudEvent) (claim, error) {
 
 // other says why an event is not about an image, "" when it is.
 func (e ecrEvent) other() string {
-	aws := e.Source == "" || strings.HasPrefix(e.Source, "aws.")
 	switch {
-	case aws && e.Source != "" && e.Source != "aws.ecr":
+	case e.Source == "aws.ecr", e.Source == "": // an input transformer may leave it out
+	case strings.HasPrefix(e.Source, "aws."):
 		return ReasonOtherEvent
-	case !aws:
+	default:
 		return ReasonUnknownEvent
 	}
 	switch e.DetailType {
@@ -96,7 +100,8 @@ func (e ecrEvent) other() string {
 }
 
 func (d ecrDetail) into(c *claim) {
-	c.action, c.ignored = d.action()
+	action, ignored := d.action()
+	c.action, c.ignored = action, cmp.Or(c.ignored, ignored)
 	c.repository, c.tag, c.digest = d.Detail.Repository, d.Detail.Tag, d.Detail.Digest
 	c.mediaType = d.Detail.MediaType
 	c.forgetDigest()
@@ -130,7 +135,7 @@ func (d ecrDetail) action() (action Action, ignored string) {
 // forgetDigest makes the deletion of a tag one of the tag alone. The sender adds
 // the digest also when other tags keep the image.
 func (c *claim) forgetDigest() {
-	if c.action == ActionDelete && c.tag != "" && !image.LooksLikeDigest(c.tag) {
+	if c.action == ActionDelete && image.IsTag(c.tag) {
 		c.digest = ""
 	}
 }
@@ -179,9 +184,9 @@ func ecrCloudAction(eventType string) (action Action, ignored string) {
 // ecrSource reads the source of the CloudEvent; the parts of anything else are
 // empty.
 func ecrSource(source string) (region, account, repository string) {
-	parts := strings.SplitN(source, ":", 6)
+	parts := strings.SplitN(source+":", ":", 6)
 	if len(parts) != 6 || parts[0] != "urn" && parts[0] != "arn" || !strings.HasPrefix(parts[1], "aws") || parts[2] != "ecr" {
 		return "", "", ""
 	}
-	return parts[3], parts[4], strings.TrimPrefix(parts[5], "repository/")
+	return parts[3], parts[4], strings.TrimPrefix(strings.TrimRight(parts[5], ":"), "repository/")
 }

@@ -42,6 +42,7 @@ func parseECRSNS(r request) ([]Item, error) {
 	}
 	inner := r
 	inner.header, inner.body = http.Header{}, []byte(m.Message)
+	inner.received = saneTime(parseTime(m.Timestamp), r.received) // of an event without a time
 	items, err := parseECREventBridge(inner)
 	if err != nil {
 		return []Item{r.judge(m.claim(snsNotification, ReasonMalformed))}, nil

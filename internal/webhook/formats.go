@@ -100,7 +100,7 @@ func formats() []format {
 			verify: verifyGhcr, parse: parseGhcr,
 		},
 		{
-			name: "eventgrid", kinds: []string{AuthQuery, AuthHeader, AuthBearer, AuthBasic, AuthPath, AuthNone},
+			name: "eventgrid", kinds: []string{AuthOIDC, AuthQuery, AuthHeader, AuthBearer, AuthBasic, AuthPath, AuthNone},
 			methods: []string{http.MethodPost, http.MethodOptions},
 			verify:  verifyEventgrid, greet: greetEventgrid, parse: parseEventgrid,
 		},

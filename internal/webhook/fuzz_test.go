@@ -21,22 +21,25 @@ type discard struct{}
 
 func (discard) Accept(context.Context, string, []Item) error { return nil }
 
-func FuzzDistribution(f *testing.F) { fuzzFormat(f, "distribution") }
-func FuzzHarbor(f *testing.F)       { fuzzFormat(f, "harbor") }
-func FuzzAcr(f *testing.F)          { fuzzFormat(f, "acr") }
-func FuzzDockerhub(f *testing.F)    { fuzzFormat(f, "dockerhub") }
-func FuzzQuay(f *testing.F)         { fuzzFormat(f, "quay") }
-func FuzzGhcr(f *testing.F)         { fuzzFormat(f, "ghcr") }
-func FuzzEventgrid(f *testing.F)    { fuzzFormat(f, "eventgrid") }
-func FuzzGitea(f *testing.F)        { fuzzFormat(f, "gitea") }
-func FuzzCloudevents(f *testing.F)  { fuzzFormat(f, "cloudevents") }
-func FuzzCdevents(f *testing.F)     { fuzzFormat(f, "cdevents") }
-func FuzzMirantisMsr(f *testing.F)  { fuzzFormat(f, "mirantis-msr") }
-func FuzzAlibabaAcr(f *testing.F)   { fuzzFormat(f, "alibaba-acr") }
-func FuzzArtifactory(f *testing.F)  { fuzzFormat(f, "artifactory") }
-func FuzzNexus(f *testing.F)        { fuzzFormat(f, "nexus") }
-func FuzzZot(f *testing.F)          { fuzzFormat(f, "zot") }
-func FuzzGeneric(f *testing.F)      { fuzzFormat(f, "generic") }
+func FuzzDistribution(f *testing.F)   { fuzzFormat(f, "distribution") }
+func FuzzHarbor(f *testing.F)         { fuzzFormat(f, "harbor") }
+func FuzzAcr(f *testing.F)            { fuzzFormat(f, "acr") }
+func FuzzDockerhub(f *testing.F)      { fuzzFormat(f, "dockerhub") }
+func FuzzQuay(f *testing.F)           { fuzzFormat(f, "quay") }
+func FuzzGhcr(f *testing.F)           { fuzzFormat(f, "ghcr") }
+func FuzzEventgrid(f *testing.F)      { fuzzFormat(f, "eventgrid") }
+func FuzzGitea(f *testing.F)          { fuzzFormat(f, "gitea") }
+func FuzzCloudevents(f *testing.F)    { fuzzFormat(f, "cloudevents") }
+func FuzzCdevents(f *testing.F)       { fuzzFormat(f, "cdevents") }
+func FuzzMirantisMsr(f *testing.F)    { fuzzFormat(f, "mirantis-msr") }
+func FuzzAlibabaAcr(f *testing.F)     { fuzzFormat(f, "alibaba-acr") }
+func FuzzArtifactory(f *testing.F)    { fuzzFormat(f, "artifactory") }
+func FuzzNexus(f *testing.F)          { fuzzFormat(f, "nexus") }
+func FuzzZot(f *testing.F)            { fuzzFormat(f, "zot") }
+func FuzzGarPubsub(f *testing.F)      { fuzzFormat(f, "gar-pubsub") }
+func FuzzEcrEventbridge(f *testing.F) { fuzzFormat(f, "ecr-eventbridge") }
+func FuzzEcrSns(f *testing.F)         { fuzzFormat(f, "ecr-sns") }
+func FuzzGeneric(f *testing.F)        { fuzzFormat(f, "generic") }
 
 // fuzzFormat feeds a format with the samples and what grows from them: request
 // line and headers are varied as well as the body. Whatever comes, the format

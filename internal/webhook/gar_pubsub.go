@@ -106,7 +106,11 @@ func (n garNotice) claim() claim {
 	default:
 		c.action, c.ignored = Action(n.Action), ReasonUnknownEvent
 	}
-	if c.ignored == "" && n.Digest != "" && n.Tag != "" && (host != tagHost || repository != tagRepository) {
+	switch {
+	case c.ignored != "":
+	case n.Digest == "" && n.Tag == "":
+		c.ignored = ReasonNoReference
+	case n.Digest != "" && n.Tag != "" && (host != tagHost || repository != tagRepository):
 		c.ignored = ReasonMalformed
 	}
 	c.forgetDigest()
@@ -120,8 +124,6 @@ func cutReference(s, mark string) (host, repository, rest string) {
 		return "", "", ""
 	}
 	host, repository, _ = strings.Cut(s, "/")
-	if i := strings.LastIndex(repository, mark); i >= 0 {
-		repository, rest = repository[:i], repository[i+1:]
-	}
+	repository, rest, _ = strings.Cut(repository, mark)
 	return image.CanonicalHost(host), repository, rest
 }

@@ -58,7 +58,7 @@ func TestSamples(t *testing.T) {
 			t.Run(format+"/"+name, func(t *testing.T) {
 				sink := &keeper{}
 				w := httptest.NewRecorder()
-				mustHandler(t, sink, endpoint).ServeHTTP(w, sampleRequest(t, format, name, endpoint.Registry))
+				sampleHandler(t, sink, endpoint).ServeHTTP(w, sampleRequest(t, format, name, endpoint.Registry))
 				path := filepath.Join("testdata", format, name+".want.json")
 				if w.Code == http.StatusOK {
 					compareWant(t, path, greeted(t, w))
@@ -73,6 +73,16 @@ func TestSamples(t *testing.T) {
 			})
 		}
 	}
+}
+
+// sampleHandler receives at the time the samples of the endpoint's format arrive.
+func sampleHandler(t *testing.T, sink Sink, endpoint Endpoint) http.Handler {
+	t.Helper()
+	h, err := NewHandler([]Endpoint{endpoint}, sink, Metrics{}, withClock(sampleClock(t, endpoint.Format)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
 }
 
 // wantGreeting is the answer to a handshake as a .want.json file shows it.
@@ -157,7 +167,7 @@ func TestSamplesNeedTheirCredential(t *testing.T) {
 				sink, w := &keeper{}, httptest.NewRecorder()
 				r := sampleRequest(t, f.name, name, endpoint.Registry)
 				changeCredential(t, r, endpoint.Auth, change)
-				mustHandler(t, sink, endpoint).ServeHTTP(w, r)
+				sampleHandler(t, sink, endpoint).ServeHTTP(w, r)
 				if w.Code != http.StatusUnauthorized || sink.calls != 0 {
 					t.Errorf("%s/%s with credential %s: status %d, %d calls of the sink", f.name, name, how, w.Code, sink.calls)
 				}
@@ -170,6 +180,10 @@ func TestSamplesNeedTheirCredential(t *testing.T) {
 // the credential of a sample.
 func changeCredential(t *testing.T, r *http.Request, auth Auth, change func([]string) []string) {
 	t.Helper()
+	if auth.Kind == AuthSNS {
+		changeSignature(t, r, change)
+		return
+	}
 	if auth.Kind == AuthQuery {
 		query, name := r.URL.Query(), cmp.Or(auth.Parameter, defaultParameter)
 		query[name] = change(query[name])
@@ -185,7 +199,7 @@ func changeCredential(t *testing.T, r *http.Request, auth Auth, change func([]st
 func credentialHeader(t *testing.T, r *http.Request, auth Auth) string {
 	t.Helper()
 	switch auth.Kind {
-	case AuthBearer, AuthBasic:
+	case AuthBearer, AuthBasic, AuthOIDC:
 		return "Authorization"
 	case AuthHeader:
 		return auth.Header

@@ -106,16 +106,16 @@ func (k *Keys) fetchCertificate(ctx context.Context, url string) (*x509.Certific
 	if err != nil {
 		return nil, err
 	}
-	c, err := ParseCertificate(f.body)
+	all, err := ParseCertificates(f.body)
 	switch {
 	case err != nil:
-		return nil, errs.Wrap(errs.Unauthorized, "keys: read the certificate", err)
-	case !isSigner(c):
+		return nil, errs.Wrap(errs.Unauthorized, "keys: what is at the certificate's address", err)
+	case !isSigner(all[0]):
 		return nil, errs.New(errs.Unauthorized, "keys: the certificate is not one of Amazon SNS")
-	case !inForce(c, k.now()):
+	case !inForce(all[0], k.now()):
 		return nil, errs.New(errs.Unauthorized, "keys: the certificate is not in force")
 	}
-	return c, nil
+	return all[0], nil
 }
 
 // keep stores an answer. Bad ones make room first.

@@ -40,7 +40,7 @@ func ParseSet(text []byte) (Set, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &raw); err != nil {
-		return Set{}, errs.New(errs.Invalid, "not a JSON Web Key Set")
+		return Set{}, errs.New(errs.Invalid, "is not a JSON Web Key Set")
 	}
 	var s Set
 	for _, r := range raw.Keys[:min(len(raw.Keys), maxKeys)] {
@@ -50,7 +50,7 @@ func ParseSet(text []byte) (Set, error) {
 		}
 	}
 	if len(s.keys) == 0 {
-		return Set{}, errs.New(errs.Invalid, "a key set without a public RSA or EC key for signatures")
+		return Set{}, errs.New(errs.Invalid, "holds no public RSA or EC key for signatures")
 	}
 	return s, nil
 }

@@ -70,21 +70,28 @@ func ConfirmedTopic(address string) string {
 	return topic
 }
 
-// ParseCertificate reads the first certificate of a PEM file. The error is of
-// kind Invalid unless it has an RSA key.
-func ParseCertificate(text []byte) (*x509.Certificate, error) {
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != "CERTIFICATE" {
-		return nil, errs.New(errs.Invalid, "no certificate in PEM form")
+// ParseCertificates reads the certificates of a PEM file. The error is of kind
+// Invalid unless there is one at least and all have RSA keys.
+func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
+	var all []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		switch {
+		case block.Type != "CERTIFICATE" || err != nil:
+			return nil, errs.New(errs.Invalid, "holds something else than certificates")
+		case c.PublicKeyAlgorithm != x509.RSA:
+			return nil, errs.New(errs.Invalid, "holds a certificate without an RSA key")
+		}
+		all = append(all, c)
 	}
-	c, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return nil, errs.New(errs.Invalid, "not a certificate")
+	if len(all) == 0 {
+		return nil, errs.New(errs.Invalid, "holds no certificate in PEM form")
 	}
-	if c.PublicKeyAlgorithm != x509.RSA {
-		return nil, errs.New(errs.Invalid, "a certificate without an RSA key")
-	}
-	return c, nil
+	return all, nil
 }
 
 // isSigner reports whether a certificate names Amazon SNS.
