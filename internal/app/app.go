@@ -44,6 +44,8 @@ type App struct {
 	engine *match.Engine
 	queue  *queue.Queue
 	keeper *keeper
+	lists  *reconciler
+	books  *bookkeeper
 	warm   func() error // builds what the first scan would wait for
 	server *httpserver.Server
 	admin  *httpserver.Server // nil without an address of its own
@@ -110,15 +112,18 @@ func (a *App) assemble() error {
 		return err
 	}
 	a.engine = match.NewEngine(match.Options{})
-	scanner := &scan.Scanner{Registry: client, Cataloger: cataloger, Matcher: a.engine, Store: a.store, Limits: a.config.ScanLimits()}
+	scanner := &scan.Scanner{Registry: client, Cataloger: cataloger, Matcher: a.engine, Store: a.store,
+		Limits: a.config.ScanLimits(), Rules: a.config.ScanRules()}
 	if err := a.assembleQueue(scanner); err != nil {
 		return err
 	}
+	a.lists = a.newReconciler(client)
 	a.keeper = &keeper{library: library, engine: a.engine, store: a.store, logger: a.logger,
 		metrics: newMetrics(a.metrics), judge: a.config.Workers.Enabled}
 	if a.config.VulnDB.AutoUpdate {
 		a.keeper.update = a.config.VulnDB.UpdateInterval
 	}
+	a.books = newBookkeeper(a.store, a.metrics, a.logger)
 	names := func(host string) (string, bool) { s, ok := client.Lookup(host); return s.Name, ok }
 	return a.assembleHTTP(intake.New(a.store, a.queue.Enqueue, names, intakeSettings(a.config)), cataloger, names)
 }
@@ -176,8 +181,10 @@ func (a *App) Run(ctx context.Context) error {
 		start(a.admin.Run)
 	}
 	start(a.runWorkers)
+	start(a.books.run)
 	a.logger.InfoContext(ctx, "serving", "address", a.Addr(), "workers", a.config.Workers.Enabled, "receiver", a.config.Receiver.Enabled)
 	running.Wait()
+	a.books.close(ctx)
 	close(failures)
 	var all []error
 	for err := range failures {
@@ -197,6 +204,7 @@ func (a *App) runWorkers(ctx context.Context) error {
 	defer stop() // first, or an early return would wait for ever
 	background.Go(func() { a.keeper.run(ctx, ready) })
 	if a.config.Workers.Enabled {
+		background.Go(func() { a.lists.run(ctx) })
 		background.Go(func() {
 			if err := a.warm(); err != nil {
 				a.logger.WarnContext(ctx, "cataloger not warmed", "error", err)

@@ -58,7 +58,7 @@ func (a *App) mountWebhooks(mux *http.ServeMux, in *intake.Intake) error {
 	if err != nil {
 		return errs.Wrap(errs.Internal, "app: webhook metrics", err)
 	}
-	handler, err := webhook.NewHandler(a.config.WebhookEndpoints(), in, metrics, webhook.WithLogger(a.logger))
+	handler, err := webhook.NewHandler(a.config.WebhookEndpoints(), in, metrics, webhook.WithLogger(a.logger), webhook.WithRejections(a.books.rejections.Add))
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (a *App) mountAPI(mux *http.ServeMux, in *intake.Intake, cataloger *catalog
 		return nil
 	}
 	handler, err := api.New(api.Options{
-		Reader: a.store, Hosts: names, Requests: in, SBOMs: cataloger, Versions: versions{}, Tokens: a.store,
+		Reader: a.store, Hosts: names, Requests: in, Reconciler: comparisons{a.store, a.lists.names()}, SBOMs: cataloger, Versions: versions{}, Tokens: a.store, Endpoints: a.endpoints(),
 		Logger: a.logger, Registerer: a.metrics,
 		UploadBytes: int64(a.config.Limits.SBOMBytes), RatePerSecond: float64(a.config.API.RatePerSecond),
 	})
@@ -80,6 +80,16 @@ func (a *App) mountAPI(mux *http.ServeMux, in *intake.Intake, cataloger *catalog
 	}
 	mux.Handle(api.Prefix+"/", handler)
 	return nil
+}
+
+// endpoints are the registries that send webhooks, to this process or another.
+func (a *App) endpoints() (names []string) {
+	for _, r := range a.config.Registries {
+		if r.Webhook.Format != "" {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
 
 // versions lends the API the matcher's way to compare versions.

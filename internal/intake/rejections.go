@@ -15,8 +15,6 @@ const (
 	// flushRejections is how often they are written: a flood of bad requests is
 	// one small statement in that time.
 	flushRejections = 5 * time.Second
-	// lastFlush bounds the write at the stop.
-	lastFlush = 5 * time.Second
 	// keptOf is how many of the newest of a registry are kept between writes.
 	keptOf = 20
 	// maxKinds bounds the counts between writes. Registries, statuses and reasons
@@ -33,6 +31,7 @@ type Rejections struct {
 	store  *postgres.Store
 	logger *slog.Logger
 	now    func() time.Time
+	every  time.Duration
 
 	mu     sync.Mutex
 	counts map[rejectionKind]postgres.RejectionCount
@@ -48,7 +47,7 @@ type rejectionKind struct {
 
 // NewRejections returns a memory that writes to the store once it runs.
 func NewRejections(store *postgres.Store, logger *slog.Logger) *Rejections {
-	return &Rejections{store: store, logger: logger, now: time.Now,
+	return &Rejections{store: store, logger: logger, now: time.Now, every: flushRejections,
 		counts: map[rejectionKind]postgres.RejectionCount{}, newest: map[string][]postgres.Rejection{}}
 }
 
@@ -89,18 +88,16 @@ func (r *Rejections) keep(x postgres.Rejection) {
 	r.newest[x.Registry] = append(list, x)
 }
 
-// Run writes every few seconds until ctx ends, and once more then.
+// Run writes every few seconds until ctx ends. What comes until the server has
+// stopped is for Flush to write.
 func (r *Rejections) Run(ctx context.Context) {
-	ticker := time.NewTicker(flushRejections)
+	ticker := time.NewTicker(r.every)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
 			r.tryFlush(ctx)
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
-			defer cancel()
-			r.tryFlush(last)
 			return
 		}
 	}

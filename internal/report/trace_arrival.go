@@ -81,7 +81,7 @@ func (f TraceFacts) rejectedSteps() []TraceStep {
 	for i, s := range steps {
 		var status int
 		_, _ = fmt.Sscan(s.State, &status) // it was printed from a number
-		steps[i].Text = fmt.Sprintf("%s to the endpoint answered with %s in the last %s: %s", wereRefused(*s.Count), s.State, words, cmp.Or(refusals[status], s.Reason))
+		steps[i].Text = fmt.Sprintf("%s with %s in the last %s: %s", wereRefused(*s.Count), s.State, words, cmp.Or(refusals[status], s.Reason))
 		if f.blames(*s.At) {
 			steps[i].Mood = Trouble
 		}
@@ -98,11 +98,11 @@ func (f TraceFacts) rejectedSteps() []TraceStep {
 func wereRefused(n int) string {
 	switch {
 	case n == 1:
-		return "1 request was refused"
+		return "1 request to the endpoint was refused"
 	case n >= 100:
-		return "100 requests or more were refused"
+		return "100 requests or more to the endpoint were refused"
 	}
-	return fmt.Sprintf("%d requests were refused", n)
+	return fmt.Sprintf("%d requests to the endpoint were refused", n)
 }
 
 func wereSent(n int) string {
