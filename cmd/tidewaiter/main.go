@@ -21,6 +21,7 @@ type cli struct {
 	Scan    scanCmd    `cmd:"" help:"Scan one image, without service and Postgres."`
 	VulnDB  vulndbCmd  `cmd:"" name:"vulndb" help:"Keep the vulnerability database: update, import, status, build."`
 	Webhook webhookCmd `cmd:"" help:"Find out what an endpoint makes of a webhook."`
+	Trace   traceCmd   `cmd:"" help:"Say where an image is that was pushed: on its way, answered, or why not."`
 	Token   tokenCmd   `cmd:"" help:"Make, list and revoke API tokens."`
 	Config  configCmd  `cmd:"" help:"Check, show and write configuration files."`
 	Version versionCmd `cmd:"" help:"Print the version."`
