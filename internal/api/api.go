@@ -40,6 +40,15 @@ type Requests interface {
 	Upload(ctx context.Context, repository, tag string, document []byte) (scanID int64, digest image.Digest, err error)
 }
 
+// Reconciler compares registries with what is known.
+type Reconciler interface {
+	// RequestReconciliation queues a comparison of a registry, by its configured
+	// name, or of one repository of it, and returns its number; that of one that
+	// waits already. The error is of kind Invalid for a registry that is not
+	// configured.
+	RequestReconciliation(ctx context.Context, registry, repository string) (id int64, err error)
+}
+
 // SBOMs converts documents.
 type SBOMs interface {
 	Encode(ctx context.Context, syftJSON []byte, format sbom.Format) ([]byte, error)
@@ -63,11 +72,12 @@ type Options struct {
 	Reader report.Reader
 	// Hosts returns the configured name of the registry with that canonical host
 	// or alias.
-	Hosts    func(host string) (registry string, ok bool)
-	Requests Requests
-	SBOMs    SBOMs
-	Versions Versions
-	Tokens   Tokens
+	Hosts      func(host string) (registry string, ok bool)
+	Requests   Requests
+	Reconciler Reconciler
+	SBOMs      SBOMs
+	Versions   Versions
+	Tokens     Tokens
 	// Endpoints are the configured names of the registries that send webhooks;
 	// none is a good value.
 	Endpoints []string
@@ -108,7 +118,7 @@ func setDefault[T comparable](field *T, value T) {
 
 func (o Options) validate() error {
 	for name, missing := range map[string]bool{
-		"Reader": o.Reader == nil, "Hosts": o.Hosts == nil, "Requests": o.Requests == nil,
+		"Reader": o.Reader == nil, "Hosts": o.Hosts == nil, "Requests": o.Requests == nil, "Reconciler": o.Reconciler == nil,
 		"SBOMs": o.SBOMs == nil, "Versions": o.Versions == nil, "Tokens": o.Tokens == nil,
 	} {
 		if missing {
@@ -186,6 +196,9 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/trace", h.read(h.trace))
 		r.Post(Prefix+"/sboms", h.guard(report.ScopeTriage, false, h.upload))
 		r.Get(Prefix+"/vulndb", h.read(h.vulndb))
+		r.Get(Prefix+"/reconciliations", h.read(h.reconciliations))
+		r.Get(Prefix+"/reconciliations/{id}", h.read(h.reconciliation))
+		r.Post(Prefix+"/reconciliations", h.guard(report.ScopeTriage, true, h.requestReconciliation))
 	})
 	return r
 }

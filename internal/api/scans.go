@@ -63,7 +63,7 @@ func (h *handler) requestScan(w http.ResponseWriter, r *http.Request, who report
 		return err
 	}
 	var asked scanRequest
-	if err := readJSON(http.MaxBytesReader(w, r.Body, maxScanRequest), &asked); err != nil {
+	if err := readJSON(http.MaxBytesReader(w, r.Body, maxScanRequest), &asked, `{"image": "HOST/NAME:TAG"}`); err != nil {
 		return err
 	}
 	ref, err := h.wanted(r, asked.Image)
@@ -109,8 +109,9 @@ func hidden(ref image.Reference) error {
 		WithHint("the token may be limited to other repositories")
 }
 
-// readJSON reads a body that is one JSON value with known fields only.
-func readJSON(body io.Reader, into any) error {
+// readJSON reads a body that is one JSON value with known fields only, such as
+// the example.
+func readJSON(body io.Reader, into any, example string) error {
 	decoder := json.NewDecoder(body)
 	decoder.DisallowUnknownFields()
 	err := decoder.Decode(into)
@@ -124,5 +125,5 @@ func readJSON(body io.Reader, into any) error {
 		return errs.Op("api: read body", err)
 	}
 	return errs.New(errs.Invalid, "the body cannot be read: %v", err).WithField("body").
-		WithHint(`send {"image": "HOST/NAME:TAG"}`)
+		WithHint("send %s", example)
 }

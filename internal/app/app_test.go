@@ -141,6 +141,7 @@ registries:
     host: %q
     aliases: [registry.alias.example]
     plain_http: true
+    reconcile: {interval: 0s}
     webhook: {format: distribution, auth: {kind: bearer, secrets: [%q]}}
 `, database, address, sampleDB, registry.Host(), secret)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

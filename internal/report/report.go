@@ -43,6 +43,8 @@ type Reader interface {
 	Scans(ctx context.Context, access Access, filter ScanFilter, page Page) (List[Scan], error)
 	Scan(ctx context.Context, access Access, id int64) (Scan, error)
 	Deliveries(ctx context.Context, access Access, filter DeliveryFilter, page Page) (List[Delivery], error)
+	Reconciliations(ctx context.Context, access Access, filter ReconciliationFilter, page Page) (List[Reconciliation], error)
+	Reconciliation(ctx context.Context, access Access, id int64) (ReconciliationReport, error)
 	Builds(ctx context.Context) (Builds, error)
 	// Coverage returns NotFound for a registry that is not there.
 	Coverage(ctx context.Context, access Access, filter CoverageFilter) (Coverage, error)
