@@ -121,6 +121,7 @@ func (a *asker) place(scope string) *login {
 }
 
 func (a *asker) logout(scope string) {
+	a.settings.credential.renew()
 	a.mu.Lock()
 	delete(a.logins, scope)
 	a.mu.Unlock()

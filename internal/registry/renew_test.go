@@ -236,3 +236,18 @@ func TestATokenThatExpiresDuringAPullIsRenewed(t *testing.T) {
 		})
 	}
 }
+
+func TestAListUsesACredentialThatWasReplaced(t *testing.T) {
+	f := newFake(t)
+	s := &source{password: "first"}
+	f.answer = withDigests(f, s.wantPassword(http.StatusUnauthorized))
+	d := f.withLayers(1)
+	c := client(t, f.settings().WithKeychain(s))
+	for _, password := range []string{"first", "second"} {
+		s.replace(password)
+		head, err := c.Head(t.Context(), ref(t, wanted))
+		if err != nil || head.Digest != d {
+			t.Errorf("with the %s password: %+v, %v", password, head, err)
+		}
+	}
+}
