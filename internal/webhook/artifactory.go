@@ -58,8 +58,9 @@ func parseArtifactory(r request) ([]Item, error) {
 		return nil, err
 	}
 	c := body.claim(data)
-	repository, other := r.endpoint.managed(data.RepoKey, data.repository(), PrefixSource)
-	c.repository, c.ignored = repository, cmp.Or(c.ignored, other)
+	host, usual := r.endpoint.artifactoryHost(urlHost(body.Origin), data.RepoKey)
+	repository, other := r.endpoint.managed(data.RepoKey, data.repository(), usual)
+	c.host, c.repository, c.ignored = host, repository, cmp.Or(c.ignored, other)
 	item := r.judge(c)
 	if data.file() == artifactoryIndex && !slices.Contains(item.Event.Flags, FlagIndex) {
 		item.Event.Flags = append([]string{FlagIndex}, item.Event.Flags...)
@@ -84,11 +85,25 @@ func (b artifactoryBody) data(body []byte) (data artifactoryData, err error) {
 func (b artifactoryBody) claim(d artifactoryData) claim {
 	action, ignored := b.action(d)
 	c := claim{
-		action: action, host: urlHost(b.Origin), tag: d.reference(), digest: d.digest(),
+		action: action, tag: d.reference(), digest: d.digest(),
 		actor: strings.TrimPrefix(b.Source, "jfrog/"), ignored: cmp.Or(ignored, d.ignored()),
 	}
 	c.forgetDigest() // every tag has a folder of its own
 	return c
+}
+
+// artifactoryHost is the platform's host, behind which images have the
+// repository's key in their path. An endpoint whose host is the one Artifactory
+// gives the repository (sub-domain access: key.acme.example, or acme-key.jfrog.io
+// in the cloud) is meant by it, and has no key in the path.
+func (e Endpoint) artifactoryHost(platform, key string) (host, usual string) {
+	server, domain, _ := strings.Cut(platform, ".")
+	for _, own := range []string{key + "." + platform, server + "-" + key + "." + domain} {
+		if key != "" && platform != "" && image.CanonicalHost(own) == e.canonicalHost() {
+			return own, PrefixNone
+		}
+	}
+	return platform, PrefixSource
 }
 
 // action: a promoted tag is new in the repository it was promoted to.

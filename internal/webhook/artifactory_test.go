@@ -84,17 +84,21 @@ func TestArtifactoryVerdicts(t *testing.T) {
 func TestArtifactoryWaysOfAccess(t *testing.T) {
 	body := artifactoryEvent("pushed", `"repo_key":"docker-local","path":"a/b/1/manifest.json","name":"manifest.json","tag":"1"`)
 	tests := []struct {
-		name, source, prefix string
-		repository, ignored  string
+		name, host, source, prefix string
+		repository, ignored        string
 	}{
-		{"path access", "", "", "docker-local/a/b", ""},
-		{"sub-domain", "docker-local", PrefixNone, "a/b", ""},
-		{"virtual repository", "docker-local", "docker", "docker/a/b", ""},
-		{"another repository", "docker-prod", "docker", "docker-local/a/b", ReasonOtherRegistry},
+		{"path access", "registry.acme.test", "", "", "docker-local/a/b", ""},
+		{"host of the repository", "docker-local.registry.acme.test", "", "", "a/b", ""},
+		{"host of the repository in the cloud", "Registry-docker-local.acme.test:443", "", "", "a/b", ""},
+		{"host of the repository, prefix written down", "docker-local.registry.acme.test", "docker-local", PrefixSource, "docker-local/a/b", ""},
+		{"host of another repository", "docker-prod.registry.acme.test", "", "", "docker-local/a/b", ReasonOtherRegistry},
+		{"path without prefix", "registry.acme.test", "docker-local", PrefixNone, "a/b", ""},
+		{"virtual repository", "registry.acme.test", "docker-local", "docker", "docker/a/b", ""},
+		{"another repository", "registry.acme.test", "docker-prod", "docker", "docker-local/a/b", ReasonOtherRegistry},
 	}
 	for _, tt := range tests {
 		e := openEndpoint("artifactory")
-		e.Source, e.RepositoryPrefix = tt.source, tt.prefix
+		e.Host, e.Source, e.RepositoryPrefix = tt.host, tt.source, tt.prefix
 		if err := e.Validate(); err != nil {
 			t.Fatal(err)
 		}
