@@ -34,3 +34,14 @@ func TestWhichPushesWait(t *testing.T) {
 		})
 	}
 }
+
+// TestAQuarantinedPushIsAskedForByDigest: its tag leads to the image before it
+// or to none until the release.
+func TestAQuarantinedPushIsAskedForByDigest(t *testing.T) {
+	held := webhook.Event{Action: webhook.ActionPush, Tag: "1", Digest: image.DigestOf([]byte("x")), Flags: []string{webhook.FlagQuarantine}}
+	free, lost := held, held
+	free.Flags, lost.Digest = nil, ""
+	if !byDigest(held) || byDigest(free) || byDigest(lost) {
+		t.Errorf("by digest: held %v, released %v, without a digest %v", byDigest(held), byDigest(free), byDigest(lost))
+	}
+}

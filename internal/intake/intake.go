@@ -7,6 +7,7 @@ package intake
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -42,6 +43,12 @@ func (s Settings) hold(e webhook.Event) time.Duration {
 	return 0
 }
 
+// byDigest reports whether the tag of an event does not lead to its image yet.
+// Asked for the tag, the registry would say that it is gone.
+func byDigest(e webhook.Event) bool {
+	return e.Digest != "" && slices.Contains(e.Flags, webhook.FlagQuarantine)
+}
+
 // Intake accepts work.
 type Intake struct {
 	store    *postgres.Store
@@ -73,6 +80,7 @@ func (i *Intake) Accept(ctx context.Context, registry string, items []webhook.It
 			EventID:    item.Event.EventID,
 			OccurredAt: item.Event.OccurredAt,
 			Hold:       i.settings.hold(item.Event),
+			ByDigest:   byDigest(item.Event),
 		}
 	}
 	_, err := i.store.Accept(ctx, registry, deliveries, i.enqueue)

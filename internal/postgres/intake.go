@@ -23,6 +23,9 @@ type Delivery struct {
 	Repository string
 	Tag        string
 	Digest     image.Digest
+	// ByDigest is set when the registry does not show the tag yet: the scan it asks
+	// for is one of the digest.
+	ByDigest   bool
 	Actor      string
 	EventID    string
 	OccurredAt time.Time // zero when the sender does not say
@@ -124,6 +127,9 @@ func accept(ctx context.Context, tx pgx.Tx, registryID int64, d Delivery, done *
 		cause: scan.CausePush, priority: scan.PriorityPush, hold: d.Hold}
 	if d.Action == "delete" {
 		wanted.cause = scan.CauseDelete
+	}
+	if d.ByDigest {
+		wanted.tag = ""
 	}
 	got, err := queueScan(ctx, tx, wanted)
 	if err != nil {

@@ -256,6 +256,20 @@ func TestAHeldPushWaitsAndGetsItsPermitWhenItIsDue(t *testing.T) {
 	f.claim()
 }
 
+// TestADeliveryByDigestKeepsItsTagAndScansTheDigest: a quarantined image.
+func TestADeliveryByDigestKeepsItsTagAndScansTheDigest(t *testing.T) {
+	f := newFixture(t)
+	_, err := f.store.Accept(t.Context(), "prod", []postgres.Delivery{{DedupeKey: "1", Action: "push", Repository: "team/app",
+		Tag: "1", Digest: digestOf("x"), ByDigest: true}}, noPermits)
+	f.ok(err)
+	if job := f.claim(); job.Ref.Tag != "" || job.Ref.Digest != digestOf("x") {
+		t.Errorf("scans %s", job.Ref)
+	}
+	if f.count("delivery WHERE tag = '1' AND scan_id IS NOT NULL") != 1 {
+		t.Error("the delivery does not tell the tag, or has no scan")
+	}
+}
+
 func TestWhoJoinsNeverDelaysAScan(t *testing.T) {
 	for _, c := range []struct {
 		name        string
