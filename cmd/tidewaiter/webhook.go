@@ -16,6 +16,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/config"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/webhook"
+	"github.com/tidewaiter/tidewaiter/internal/webhook/keys"
 )
 
 // webhookCmd groups what concerns webhooks.
@@ -44,7 +45,7 @@ To capture a request, point the sender at any server that prints what it gets, o
 
 // Run is called by kong.
 func (c *webhookCheckCmd) Run(ctx context.Context, out *output) error {
-	endpoint, keys, err := c.endpoint()
+	endpoint, found, err := c.endpoint()
 	if err != nil {
 		return err
 	}
@@ -55,7 +56,7 @@ func (c *webhookCheckCmd) Run(ctx context.Context, out *output) error {
 	const deadline = 30 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	verdict, err := webhook.Check(ctx, endpoint, captured, keys)
+	verdict, err := webhook.Check(ctx, endpoint, captured, found)
 	if err != nil {
 		return err
 	}
@@ -73,9 +74,14 @@ func (c *webhookCheckCmd) endpoint() (webhook.Endpoint, webhook.Keys, error) {
 	}
 	var names []string
 	loaded.Receiver.Enabled = true // another process may be the receiver
-	for _, e := range loaded.WebhookEndpoints() {
+	endpoints, err := loaded.WebhookEndpoints()
+	if err != nil {
+		return webhook.Endpoint{}, nil, err
+	}
+	for _, e := range endpoints {
 		if e.Registry == c.Registry {
-			return e, c.keys(loaded), nil
+			found, err := c.keys(loaded)
+			return e, found, err
 		}
 		names = append(names, e.Registry)
 	}
@@ -168,4 +174,9 @@ func parseHead(head []byte) (webhook.Captured, error) {
 }
 
 // keys finds the keys of senders, where that is allowed.
-func (c *webhookCheckCmd) keys(config.Config) webhook.Keys { return nil }
+func (c *webhookCheckCmd) keys(loaded config.Config) (webhook.Keys, error) {
+	if !c.Online {
+		return nil, nil
+	}
+	return keys.New(keys.Options{CAFile: loaded.CAFile})
+}

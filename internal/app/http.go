@@ -12,6 +12,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/match"
 	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 	"github.com/tidewaiter/tidewaiter/internal/webhook"
+	"github.com/tidewaiter/tidewaiter/internal/webhook/keys"
 )
 
 // assembleHTTP mounts what is switched on and prepares the servers.
@@ -58,12 +59,30 @@ func (a *App) mountWebhooks(mux *http.ServeMux, in *intake.Intake) error {
 	if err != nil {
 		return errs.Wrap(errs.Internal, "app: webhook metrics", err)
 	}
-	handler, err := webhook.NewHandler(a.config.WebhookEndpoints(), in, metrics, webhook.WithLogger(a.logger), webhook.WithRejections(a.books.rejections.Add))
+	endpoints, err := a.config.WebhookEndpoints()
+	if err != nil {
+		return err
+	}
+	found, err := a.senderKeys()
+	if err != nil {
+		return err
+	}
+	handler, err := webhook.NewHandler(endpoints, in, metrics,
+		webhook.WithLogger(a.logger), webhook.WithRejections(a.books.rejections.Add), webhook.WithKeys(found))
 	if err != nil {
 		return err
 	}
 	mux.Handle("/webhooks/", handler)
 	return nil
+}
+
+// senderKeys finds the public keys of senders that sign.
+func (a *App) senderKeys() (webhook.Keys, error) {
+	metrics, err := keys.NewMetrics(a.metrics)
+	if err != nil {
+		return nil, err
+	}
+	return keys.New(keys.Options{CAFile: a.config.CAFile, Metrics: metrics})
 }
 
 func (a *App) mountAPI(mux *http.ServeMux, in *intake.Intake, cataloger *catalog.Cataloger, names func(string) (string, bool)) error {

@@ -57,15 +57,16 @@ func TestSettingsOfTheRooms(t *testing.T) {
 		Registry: "a", Host: "a.example", Aliases: []string{"b.example"}, Format: "generic", MaxBody: 2048,
 		Auth: webhook.Auth{Kind: "hmac-sha256", Header: "X", Secrets: []string{"s1", "s2"}},
 	}}
-	if diff := cmp.Diff(wantEndpoints, c.WebhookEndpoints()); diff != "" {
-		t.Errorf("endpoints (-want +got):\n%s", diff)
+	endpoints, err := c.WebhookEndpoints()
+	if diff := cmp.Diff(wantEndpoints, endpoints); diff != "" || err != nil {
+		t.Errorf("%v, endpoints (-want +got):\n%s", err, diff)
 	}
 	wantLimits := scan.Limits{ImageBytes: 7, Layers: 3, Platforms: c.Platforms}
 	if diff := cmp.Diff(wantLimits, c.ScanLimits()); diff != "" {
 		t.Errorf("limits (-want +got):\n%s", diff)
 	}
 	c.Receiver.Enabled = false
-	if got := c.WebhookEndpoints(); len(got) != 0 {
-		t.Errorf("a receiver that is off has endpoints: %v", got)
+	if got, err := c.WebhookEndpoints(); len(got) != 0 || err != nil {
+		t.Errorf("a receiver that is off has endpoints: %v, %v", got, err)
 	}
 }

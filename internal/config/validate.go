@@ -11,7 +11,8 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
-// Validate checks everything that can be told from the values alone. The error
+// Validate checks everything that can be told from the values alone, and the keys
+// of webhook senders that are in files. The error
 // is of kind Invalid; errors.As finds the Problems, all of them. Load calls it.
 func (c Config) Validate() error {
 	if problems := c.problems(); len(problems) > 0 {

@@ -112,7 +112,7 @@ func TestReadmeConfigurationIsAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.WebhookEndpoints()) != 1 {
-		t.Errorf("endpoints: got %d, want 1", len(got.WebhookEndpoints()))
+	if endpoints, err := got.WebhookEndpoints(); len(endpoints) != 1 || err != nil {
+		t.Errorf("endpoints: got %d, %v, want 1", len(endpoints), err)
 	}
 }
