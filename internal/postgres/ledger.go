@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +45,16 @@ type ledgers struct {
 	registries []*registryLedger
 }
 
+// size counts what they count.
+func (l ledgers) size() (n int) {
+	for _, g := range l.registries {
+		for _, e := range append(slices.Clone(g.manifests), g.targets...) {
+			n += e.Count
+		}
+	}
+	return n
+}
+
 // registryLedger is what a registry holds, as entries.
 type registryLedger struct {
 	id                     int64
@@ -61,9 +72,9 @@ func (g *registryLedger) report() report.RegistryCoverage {
 }
 
 // ledgerCache keeps ledgers that take long to make. Counting grows with all that
-// is known: where it costs next to nothing it is done for every answer, else an
-// answer is kept for a hundred times the time it took, so that readers cannot
-// keep the database busy with it.
+// is known: up to freshLedger it is done for every answer, beyond an answer is
+// kept for a hundred times the time it took, so that readers cannot keep the
+// database busy with it.
 type ledgerCache struct {
 	making chan struct{} // one at a time; a second reader finds what the first made
 	mu     sync.Mutex
@@ -75,7 +86,7 @@ func newLedgerCache() *ledgerCache {
 }
 
 const (
-	cheapLedger = 50 * time.Millisecond
+	freshLedger = 100_000 // manifests and targets; about a tenth of a second
 	// keptLedger is a little more than the minute after which they are made anew
 	// for the metrics: on a large installation no reader waits.
 	keptLedger = 70 * time.Second
@@ -86,10 +97,13 @@ func (c *ledgerCache) find(key string, now time.Time) (ledgers, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	found, ok := c.kept[key]
-	return found, ok && found.took >= cheapLedger && now.Sub(found.at) < min(100*found.took, keptLedger)
+	return found, ok && now.Sub(found.at) < min(100*found.took, keptLedger)
 }
 
 func (c *ledgerCache) keep(key string, made ledgers) {
+	if made.size() <= freshLedger {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.kept) >= maxLedgers {

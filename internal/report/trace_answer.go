@@ -20,16 +20,18 @@ func (f TraceFacts) manifestSteps() []TraceStep {
 	if len(f.Indexes) > 0 {
 		name += " of the index " + strings.Join(f.Indexes, ", ")
 	}
-	switch i.State {
-	case StateQueued, StateRunning:
+	switch {
+	case i.Presence == Excluded:
+		step.Mood, step.Text = Note, name
+	case !i.State.Final():
 		step.Mood, step.Text = Waiting, name+" and not catalogued yet"
-	case StateDone:
+	case i.State == StateDone:
 		step.Text = name + " and catalogued"
-	case StateUnsupported:
+	case i.State == StateUnsupported:
 		step.Mood, step.Text = Note, name+", which has no packages to judge"
-	case StateTooLarge:
+	case i.State == StateTooLarge:
 		step.Mood, step.Text = Trouble, because(name+" and larger than the limits allow", i.Detail)
-	case StateFailed:
+	default:
 		words, _ := failure(i.Reason)
 		if i.Reason == "platform_failed" {
 			words = "not all of its platforms have an answer"
@@ -91,9 +93,9 @@ func (f TraceFacts) tagSteps() []TraceStep {
 	p := f.TagNow
 	at := p.MovedAt
 	step := TraceStep{What: AboutTag, At: &at, Mood: Fine, Digest: p.Digest}
-	step.Text = fmt.Sprintf("tag %s points to %s since %s", t.Tag, short(p.Digest), ago(f.Now.Sub(at)))
+	step.Text = fmt.Sprintf("tag %s points to %s, set %s", t.Tag, short(p.Digest), ago(f.Now.Sub(at)))
 	if p.Before != "" {
-		step.Text += ", before to " + short(p.Before)
+		step.Text = fmt.Sprintf("tag %s points to %s, moved %s from %s", t.Tag, short(p.Digest), ago(f.Now.Sub(at)), short(p.Before))
 	}
 	if t.Digest != "" && t.Digest != p.Digest {
 		step.Mood = Note
