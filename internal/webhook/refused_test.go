@@ -90,3 +90,19 @@ func jsonString(s string) (string, error) {
 	b, err := json.Marshal(s)
 	return strings.Trim(string(b), `"`), err
 }
+
+// TestLargeBodies: whatever the sender, more than the limit is refused unread,
+// as 413: some senders drop such a request at once.
+func TestLargeBodies(t *testing.T) {
+	for _, f := range formats() {
+		e := openEndpoint(f.name)
+		if e.Validate() != nil {
+			continue // the format cannot do without a credential
+		}
+		sink := &keeper{}
+		w := post(mustHandler(t, sink, e), "prod", `{"x":"`+strings.Repeat("a", defaultMaxBody)+`"}`)
+		if w.Code != http.StatusRequestEntityTooLarge || sink.calls != 0 {
+			t.Errorf("%s: status %d: %s", f.name, w.Code, w.Body)
+		}
+	}
+}
