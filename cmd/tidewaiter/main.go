@@ -16,15 +16,16 @@ import (
 
 // cli is the command line; kong reads it.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Run the service: webhook receiver, workers and API."`
-	Migrate migrateCmd `cmd:"" help:"Bring the Postgres schema up to date."`
-	Scan    scanCmd    `cmd:"" help:"Scan one image, without service and Postgres."`
-	VulnDB  vulndbCmd  `cmd:"" name:"vulndb" help:"Keep the vulnerability database: update, import, status, build."`
-	Webhook webhookCmd `cmd:"" help:"Find out what an endpoint makes of a webhook."`
-	Trace   traceCmd   `cmd:"" help:"Say where an image is that was pushed: on its way, answered, or why not."`
-	Token   tokenCmd   `cmd:"" help:"Make, list and revoke API tokens."`
-	Config  configCmd  `cmd:"" help:"Check, show and write configuration files."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve     serveCmd     `cmd:"" help:"Run the service: webhook receiver, workers and API."`
+	Migrate   migrateCmd   `cmd:"" help:"Bring the Postgres schema up to date."`
+	Scan      scanCmd      `cmd:"" help:"Scan one image, without service and Postgres."`
+	VulnDB    vulndbCmd    `cmd:"" name:"vulndb" help:"Keep the vulnerability database: update, import, status, build."`
+	Webhook   webhookCmd   `cmd:"" help:"Find out what an endpoint makes of a webhook."`
+	Trace     traceCmd     `cmd:"" help:"Say where an image is that was pushed: on its way, answered, or why not."`
+	Reconcile reconcileCmd `cmd:"" help:"Compare a registry with what is known, and scan what was missed."`
+	Token     tokenCmd     `cmd:"" help:"Make, list and revoke API tokens."`
+	Config    configCmd    `cmd:"" help:"Check, show and write configuration files."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
 func main() {
