@@ -107,8 +107,10 @@ func (f TraceFacts) tagSteps() []TraceStep {
 // tagsOfDigest tells which live tags point to a digest.
 func (f TraceFacts) tagsOfDigest() []TraceStep {
 	switch {
-	case f.Image == nil || len(f.Indexes) > 0:
+	case f.Image == nil:
 		return nil
+	case len(f.Image.Tags) == 0 && len(f.Indexes) > 0:
+		return nil // its tags are those of the index
 	case len(f.Image.Tags) == 0:
 		return []TraceStep{{What: AboutTag, Mood: Note, Text: "no live tag points to it"}}
 	}
