@@ -18,6 +18,8 @@ import (
 
 type cli struct {
 	Accept acceptCmd `cmd:"" help:"Webhook events until they are durable: p50, p99, events per second."`
+	Burst  burstCmd  `cmd:"" help:"A burst of webhook events at an even pace, beside an endpoint that does one INSERT."`
+	Claim  claimCmd  `cmd:"" help:"Claims of the next scan from a long queue: p50, p99."`
 	Scan   scanCmd   `cmd:"" help:"Cold scans of images, split into phases, beside the grype CLI; judging again; rows and bytes per image."`
 }
 
