@@ -92,7 +92,7 @@ func sampleEndpoint(t testing.TB, format string) Endpoint {
 	}
 	switch e.Auth.Kind {
 	case AuthSNS:
-		e.Auth.Certificate = string(readFile(t, "testdata", format, "certificate.pem")) + sampleSigner().certificate
+		e.Auth.Certificate = string(readFile(t, "testdata", format, "certificate.pem"))
 	case AuthOIDC:
 		e.Auth.JWKS = string(readFile(t, "testdata", format, "issuer.jwks"))
 	}

@@ -75,9 +75,13 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// sampleHandler receives at the time the samples of the endpoint's format arrive.
+// sampleHandler receives at the time the samples of the endpoint's format
+// arrive, and knows the signer of those that are signed while the tests run.
 func sampleHandler(t *testing.T, sink Sink, endpoint Endpoint) http.Handler {
 	t.Helper()
+	if endpoint.Auth.Kind == AuthSNS {
+		endpoint.Auth.Certificate += sampleSigner().certificate
+	}
 	h, err := NewHandler([]Endpoint{endpoint}, sink, Metrics{}, withClock(sampleClock(t, endpoint.Format)))
 	if err != nil {
 		t.Fatal(err)
