@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,17 +52,20 @@ func TestDockerConfig(t *testing.T) {
 		name   string
 		config any
 		kind   errs.Kind
+		hint   string
 	}{
-		{"by host", object{"auths": object{"registry.example.com": object{"auth": encoded}}}, ""},
-		{"by endpoint", object{"auths": object{f.host(): object{"auth": encoded}}}, ""},
-		{"by URL", object{"auths": object{"https://registry.example.com/v1/": object{"auth": encoded}}}, ""},
-		{"by helper", object{"credHelpers": object{"registry.example.com": "good"}}, ""},
-		{"by store", object{"credsStore": "good"}, ""},
-		{"of another registry", object{"auths": object{"example.com": object{"auth": encoded}}}, errs.Unauthorized},
-		{"helper that fails", object{"credsStore": "bad"}, errs.Unauthorized},
-		{"helper that is missing", object{"credsStore": "none"}, errs.Unauthorized},
-		{"helper that hangs", object{"credsStore": "slow"}, errs.Timeout},
-		{"nonsense", "very-secret", errs.Unauthorized},
+		{"by host", object{"auths": object{"registry.example.com": object{"auth": encoded}}}, "", ""},
+		{"by endpoint", object{"auths": object{f.host(): object{"auth": encoded}}}, "", ""},
+		{"by URL", object{"auths": object{"https://registry.example.com/v1/": object{"auth": encoded}}}, "", ""},
+		{"by helper", object{"credHelpers": object{"registry.example.com": "good"}}, "", ""},
+		{"by store", object{"credsStore": "good"}, "", ""},
+		{"of another registry", object{"auths": object{"example.com": object{"auth": encoded}}}, errs.Unauthorized, "has no login for registry.example.com"},
+		{"nothing", object{}, errs.Unauthorized, "has no login for registry.example.com"},
+		{"helper that fails", object{"credsStore": "bad"}, errs.Unauthorized, "run it by hand: echo registry.example.com | docker-credential-bad get"},
+		{"helper that is missing", object{"credHelpers": object{"registry.example.com": "none"}}, errs.Unauthorized, "the docker config names docker-credential-none"},
+		{"helper that hangs", object{"credsStore": "slow"}, errs.Timeout, "run the credential helper"},
+		{"a login that is not base64", object{"auths": object{"registry.example.com": object{"auth": "very-secret"}}}, errs.Unauthorized, "with user:password in base64"},
+		{"nonsense", "very-secret", errs.Unauthorized, "it must be JSON as docker login writes it"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -71,8 +75,8 @@ func TestDockerConfig(t *testing.T) {
 				s.RequestTimeout = 100 * time.Millisecond
 			}
 			_, err := client(t, s).Resolve(t.Context(), ref(t, wanted))
-			if errs.KindOf(err) != tt.kind {
-				t.Errorf("Resolve returned %v of kind %s", err, errs.KindOf(err))
+			if errs.KindOf(err) != tt.kind || !strings.Contains(errs.Hint(err), tt.hint) {
+				t.Errorf("Resolve returned %v of kind %s with hint %q", err, errs.KindOf(err), errs.Hint(err))
 			}
 			checkNoSecret(t, err)
 		})
@@ -83,8 +87,9 @@ func TestDockerConfigThatIsMissing(t *testing.T) {
 	f := newFake(t)
 	s := f.settings()
 	s.Auth.DockerConfig = filepath.Join(t.TempDir(), "config.json")
-	if _, err := client(t, s).Resolve(t.Context(), ref(t, wanted)); !errs.Is(err, errs.Unauthorized) {
-		t.Errorf("Resolve returned %v", err)
+	_, err := client(t, s).Resolve(t.Context(), ref(t, wanted))
+	if !errs.Is(err, errs.Unauthorized) || !strings.Contains(errs.Hint(err), "auth.docker_config of registry test") {
+		t.Errorf("Resolve returned %v with hint %q", err, errs.Hint(err))
 	}
 }
 
@@ -97,4 +102,16 @@ func TestTokenIsSentAsItIs(t *testing.T) {
 	if _, err := client(t, s).Resolve(t.Context(), ref(t, wanted)); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestTokenThatIsRefused(t *testing.T) {
+	f := newFake(t)
+	f.answer = wantToken(f.URL + "/token")
+	s := f.settings()
+	s.Auth = registry.Auth{Token: "very-secret"}
+	_, err := client(t, s).Resolve(t.Context(), ref(t, wanted))
+	if !errs.Is(err, errs.Unauthorized) || !strings.Contains(errs.Hint(err), "token may have expired") {
+		t.Errorf("Resolve returned %v of kind %s with hint %q", err, errs.KindOf(err), errs.Hint(err))
+	}
+	checkNoSecret(t, err)
 }

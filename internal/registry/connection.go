@@ -49,6 +49,11 @@ func connect(s Settings, m meter) (*connection, error) {
 	if err != nil {
 		return nil, errs.New(errs.Invalid, "%.200q is not a host or host:port", s.Endpoint)
 	}
+	if s.Auth.Keychain != "" {
+		if err := CheckKeychain(s.Auth.Keychain, s.Host); err != nil {
+			return nil, err
+		}
+	}
 	s.credential = newCredential(s.Auth, func() (authn.Authenticator, error) { return s.findCredential(registry) })
 	l := newLine(registry.RegistryStr(), s.Limits, m)
 	g, err := newGuard(s, registry.RegistryStr(), l)

@@ -2,10 +2,10 @@ package registry
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/awslabs/amazon-ecr-credential-helper/ecr-login/api"
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -32,7 +32,7 @@ func ecrCredential(ctx context.Context, host string) (authn.Authenticator, error
 	if err != nil {
 		return nil, err
 	}
-	options := []func(*config.LoadOptions) error{config.WithHTTPClient(&http.Client{Timeout: cloudTimeout})}
+	options := []func(*config.LoadOptions) error{config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cloudTimeout))}
 	if registry.Region != "" {
 		options = append(options, config.WithRegion(registry.Region))
 	}

@@ -91,6 +91,9 @@ func (s Settings) loginHint() string {
 	if s.Auth.DockerConfig != "" && s.credential.isEmpty() {
 		return "the docker config of registry " + s.Name + " has no login for " + s.Host + "; its auths and credHelpers are looked up by that name"
 	}
+	if s.Auth.Token != "" {
+		return "check auth of registry " + s.Name + ": the token may have expired, or be one to exchange at a token service, which belongs under password"
+	}
 	return "check auth of registry " + s.Name
 }
 
