@@ -105,8 +105,8 @@ func (a Auth) checkOIDC(ctx context.Context, r request) error {
 		return errs.Op("webhook: the keys of the token's issuer", remembering.err)
 	case errors.As(err, &expired):
 		return refusedToken("it has expired")
-	case remembering.err != nil:
-		return refusedToken("no key of the issuer has signed it")
+	case errs.Is(remembering.err, errs.Unauthorized):
+		return errs.Op("webhook: the token in header Authorization was refused", remembering.err)
 	}
 	return refusedToken("it is not a signed token of a kind that is allowed, or not in force yet")
 }
