@@ -67,7 +67,7 @@ func (r *lossyRelay) ServeHTTP(w http.ResponseWriter, in *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	if isManifestPush(body) && rand.Float64() < unseenLosses {
+	if isNews(body) && rand.Float64() < unseenLosses {
 		r.mu.Lock()
 		r.lost++
 		r.mu.Unlock()
@@ -110,8 +110,9 @@ func (r *lossyRelay) note(status int, said []byte, took time.Duration) {
 	}
 }
 
-func isManifestPush(body []byte) bool {
-	return bytes.Contains(body, []byte(`"push"`)) && bytes.Contains(body, []byte("/manifests/"))
+// isNews reports whether an event is one that asks for work.
+func isNews(body []byte) bool {
+	return bytes.Contains(body, []byte(`"delete"`)) || bytes.Contains(body, []byte(`"push"`)) && bytes.Contains(body, []byte("/manifests/"))
 }
 
 // countingFront stands before the registry for the service alone and counts

@@ -88,7 +88,6 @@ func (b artifactoryBody) claim(d artifactoryData) claim {
 		action: action, tag: d.reference(), digest: d.digest(),
 		actor: strings.TrimPrefix(b.Source, "jfrog/"), ignored: cmp.Or(ignored, d.ignored()),
 	}
-	c.forgetDigest() // every tag has a folder of its own
 	return c
 }
 

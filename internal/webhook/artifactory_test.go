@@ -30,7 +30,7 @@ func TestArtifactoryVerdicts(t *testing.T) {
 	}{
 		{"pushed", artifactoryEvent("pushed", tagged), full},
 		{"promoted", artifactoryEvent("promoted", tagged), full},
-		{"deleted, the tag alone", artifactoryEvent("deleted", tagged), with(func(v *verdict) { v.Digest = "" })},
+		{"deleted", artifactoryEvent("deleted", tagged), with(func(*verdict) {})},
 		{"child of an index", artifactoryEvent("pushed", child), untagged},
 		{"deleted child", artifactoryEvent("deleted", child), untagged},
 		{"child without a tag field", artifactoryEvent("pushed", strings.Replace(child, `,"tag":"`+digestA+`"`, "", 1)), untagged},

@@ -37,7 +37,6 @@ func (r request) anyClaim(e cloudEvent) (claim, error) {
 	c := r.place(data, e)
 	c.action, c.ignored = action, ignored
 	c.mediaType = data.text("mediaType", "media_type")
-	c.forgetDigest()
 	return c, nil
 }
 

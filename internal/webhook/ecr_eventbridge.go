@@ -104,7 +104,6 @@ func (d ecrDetail) into(c *claim) {
 	c.action, c.ignored = action, cmp.Or(c.ignored, ignored)
 	c.repository, c.tag, c.digest = d.Detail.Repository, d.Detail.Tag, d.Detail.Digest
 	c.mediaType = d.Detail.MediaType
-	c.forgetDigest()
 	if artifact := d.Detail.ArtifactType; c.ignored == "" && artifact != "" {
 		c.ignored = kindReason(image.Classify(image.Traits{MediaType: c.mediaType, ConfigMediaType: artifact}))
 	}
@@ -130,14 +129,6 @@ func (d ecrDetail) action() (action Action, ignored string) {
 		return Action(word), ReasonOtherEvent
 	}
 	return action, ""
-}
-
-// forgetDigest makes the deletion of a tag one of the tag alone. The sender adds
-// the digest also when other tags keep the image.
-func (c *claim) forgetDigest() {
-	if c.action == ActionDelete && image.IsTag(c.tag) {
-		c.digest = ""
-	}
 }
 
 // ecrKey is for events without an id, which an input transformer may leave out.
@@ -166,7 +157,6 @@ func ecrCloudClaim(e cloudEvent) (claim, error) {
 	if c.tag == "" && c.digest == "" && subject == c.repository {
 		c.tag = subjectTag
 	}
-	c.forgetDigest()
 	c.ecrKey()
 	return c, nil
 }

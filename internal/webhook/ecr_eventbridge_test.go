@@ -34,7 +34,7 @@ func TestECRVerdicts(t *testing.T) {
 		{"digest as tag", image(success + `,"image-tag":"` + digestA + `"`), is("", digestA, FlagDigestOnly, "")},
 		{"the documentation's digest of 60 digits", image(success + `,"image-tag":"1","image-digest":"` + digestA[:67] + `"`), is("1", "", FlagDigestDropped, "")},
 		{"the same without a tag", image(success + `,"image-digest":"` + digestA[:67] + `"`), is("", "", FlagDigestDropped, ReasonNoReference)},
-		{"delete of a tag", image(`"result":"SUCCESS","action-type":"DELETE","image-tag":"1","image-digest":"` + digestA + `"`), is("1", "", "", "")},
+		{"delete of a tag", image(`"result":"SUCCESS","action-type":"DELETE","image-tag":"1","image-digest":"` + digestA + `"`), is("1", digestA, "", "")},
 		{"delete of a manifest", image(`"result":"SUCCESS","action-type":"DELETE","image-digest":"` + digestA + `"`), is("", digestA, FlagDigestOnly, "")},
 		{"failure", image(`"result":"FAILURE","action-type":"PUSH","image-tag":"1"`), is("1", "", "", ReasonOtherEvent)},
 		{"another action", image(`"result":"SUCCESS","action-type":"COPY","image-tag":"1"`), is("1", "", "", ReasonUnknownEvent)},

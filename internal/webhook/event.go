@@ -46,10 +46,10 @@ const (
 
 // Event is one thing that happened in a registry, normalised.
 //
-// A push names a tag, a digest or both. A delete with a digest says that the
-// manifest is gone with all its tags; a delete with only a tag says that this
-// tag is gone. A format whose sender adds the digest to a deleted tag leaves the
-// digest out.
+// A push names a tag, a digest or both. A delete with a digest alone says that
+// the manifest is gone with all its tags; a delete with a tag says that this tag
+// is gone, and with a digest beside it what the tag pointed to, which may be gone
+// with it or not: senders differ, so the registry is asked.
 type Event struct {
 	Action Action
 	// Host is the canonical registry host the payload names, "" when none. For

@@ -113,7 +113,6 @@ func (n garNotice) claim() claim {
 	case n.Digest != "" && n.Tag != "" && (host != tagHost || repository != tagRepository):
 		c.ignored = ReasonMalformed
 	}
-	c.forgetDigest()
 	return c
 }
 

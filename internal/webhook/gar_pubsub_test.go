@@ -32,7 +32,7 @@ func TestGARVerdicts(t *testing.T) {
 		{"new tag on an image", `{"action":"INSERT","tag":"europe-docker.pkg.dev/acme/payments/api:1"}`, ActionPush, is("1", "", "", "")},
 		{"delete of an image", `{"action":"DELETE","digest":"europe-docker.pkg.dev/acme/payments/api@` + digestA + `"}`, ActionDelete, is("", digestA, FlagDigestOnly, "")},
 		{"delete of a tag", `{"action":"DELETE","tag":"europe-docker.pkg.dev/acme/payments/api:1"}`, ActionDelete, is("1", "", "", "")},
-		{"delete of a tag, with its digest", `{"action":"DELETE","digest":"europe-docker.pkg.dev/acme/payments/api@` + digestA + `","tag":"europe-docker.pkg.dev/acme/payments/api:1"}`, ActionDelete, is("1", "", "", "")},
+		{"delete of a tag, with its digest", `{"action":"DELETE","digest":"europe-docker.pkg.dev/acme/payments/api@` + digestA + `","tag":"europe-docker.pkg.dev/acme/payments/api:1"}`, ActionDelete, is("1", digestA, "", "")},
 		{"digest that is too short", `{"action":"INSERT","digest":"europe-docker.pkg.dev/acme/payments/api@sha256:12"}`, ActionPush, is("", "", FlagDigestDropped, ReasonNoReference)},
 		{"host alone", `{"action":"INSERT","tag":"europe-docker.pkg.dev"}`, ActionPush, verdict{Host: host, Ignored: ReasonBadRepository}},
 		{"another word", `{"action":"insert","tag":"europe-docker.pkg.dev/acme/payments/api:1"}`, "insert", is("1", "", "", ReasonUnknownEvent)},

@@ -53,9 +53,6 @@ func parseMirantisMSR(r request) ([]Item, error) {
 		action: action, host: contents.host(), repository: contents.repository(), tag: contents.Tag, digest: contents.Digest,
 		actor: contents.Author, occurredAt: body.occurredAt(contents), ignored: ignored, key: body.key(contents),
 	}
-	if body.Type == "TAG_DELETE" {
-		c.forgetDigest()
-	}
 	return []Item{r.judge(c)}, nil
 }
 

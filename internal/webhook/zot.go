@@ -40,7 +40,6 @@ func zotClaim(e cloudEvent) (claim, error) {
 	if c.ignored == "" {
 		c.ignored = manifestReason(data.Manifest, data.MediaType)
 	}
-	c.forgetDigest()
 	return c, nil
 }
 

@@ -34,7 +34,7 @@ func TestZotTypes(t *testing.T) {
 		{"zotregistry.image.updated", ActionPush, full},
 		{"com.acme.registry.image.updated", ActionPush, full},
 		{"image.updated", ActionPush, full},
-		{"zotregistry.image.deleted", ActionDelete, verdict{Repository: "a/b", Tag: "1"}},
+		{"zotregistry.image.deleted", ActionDelete, full},
 		{"zotregistry.image.lint_failed", "zotregistry.image.lint_failed", ignored(ReasonOtherEvent)},
 		{"zotregistry.image.scanned", "zotregistry.image.scanned", ignored(ReasonOtherEvent)},
 		{"zotregistry.repository.created", "zotregistry.repository.created", ignored(ReasonOtherEvent)},
