@@ -38,6 +38,7 @@ parity: ## compare with the grype CLI over images and databases in SHARED=DIR
 .PHONY: chaos
 chaos: ## kill the service and its database during pushes, lose deliveries
 	go test -tags chaos -run "TestEveryPush|TestNothingPushed" -timeout 60m -v ./internal/app
+	go test -tags chaos -run TestTwoThousand -timeout 30m -v ./internal/reconcile
 
 .PHONY: bench
 bench: ## measure functions, then a whole service over images in SHARED=DIR

@@ -20,11 +20,10 @@ import (
 // deaf switches the receiver off: what is pushed is missed.
 func deaf(c *config.Config) { c.Receiver.Enabled = false }
 
-// reconcile asks for a run and waits for its end, and for that of its scans.
-func (s *service) reconcile(repository string) report.ReconciliationReport {
+// ask posts a request to the API and reads what was accepted into v.
+func (s *service) ask(path, body string, v any) {
 	s.t.Helper()
-	body := fmt.Sprintf(`{"registry": "local", "repository": %q}`, repository)
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+"/api/v1/reconciliations", strings.NewReader(body))
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+path, strings.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -40,10 +39,23 @@ func (s *service) reconcile(repository string) report.ReconciliationReport {
 		s.t.Fatal(err)
 	}
 	apitest.Check(s.t, req, resp, answer)
-	var run report.ReconciliationReport
-	if err := json.Unmarshal(answer, &run); err != nil || resp.StatusCode != http.StatusAccepted {
+	if err := json.Unmarshal(answer, v); err != nil || resp.StatusCode != http.StatusAccepted {
 		s.t.Fatalf("%d %v %s", resp.StatusCode, err, answer)
 	}
+}
+
+// request asks for a scan of an image.
+func (s *service) request(ref string) {
+	s.t.Helper()
+	var queued report.Scan
+	s.ask("/api/v1/scans", fmt.Sprintf(`{"image": %q}`, s.registry.Host()+"/"+ref), &queued)
+}
+
+// reconcile asks for a run and waits for its end, and for that of its scans.
+func (s *service) reconcile(repository string) report.ReconciliationReport {
+	s.t.Helper()
+	var run report.ReconciliationReport
+	s.ask("/api/v1/reconciliations", fmt.Sprintf(`{"registry": "local", "repository": %q}`, repository), &run)
 	s.until(`EXISTS (SELECT 1 FROM reconciliation WHERE id = $1 AND state IN ('done', 'failed'))`, run.ID)
 	s.until(`NOT EXISTS (SELECT 1 FROM scan WHERE state IN ('queued', 'running'))`)
 	s.get(fmt.Sprintf("/api/v1/reconciliations/%d", run.ID), &run)
@@ -156,5 +168,15 @@ func TestWhatARuleLeavesOutIsRecordedAndNotPulled(t *testing.T) {
 	}
 	if run := s.reconcile(""); run.Counts.Queued != 0 {
 		t.Errorf("nothing changed: %+v", run)
+	}
+
+	s.request("demo/shop:pr-1") // what somebody asks for is looked at
+	s.until(`count(*) = 2 FROM sbom`)
+	s.until(`NOT EXISTS (SELECT 1 FROM scan WHERE state IN ('queued', 'running'))`)
+	if n := s.count(left); n != 0 {
+		t.Error("it is still recorded as left out")
+	}
+	if run := s.reconcile(""); run.Counts.Queued != 0 {
+		t.Errorf("after it was asked for: %+v", run)
 	}
 }

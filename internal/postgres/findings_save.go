@@ -26,14 +26,17 @@ func (s *Store) SaveFindings(ctx context.Context, job scan.Job) error {
 
 // compareRepository is the one place where a repository's findings open, close,
 // escalate, get a fix or come back. A tag whose new image has no answer yet keeps
-// what it had (standing_tag). scanID is nil when a database build is the
+// what it had (standing_tag), unless a rule leaves the new one out. scanID is nil when a database build is the
 // cause.
 func compareRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, cause string, scanID *int64) error {
 	const lock = `SELECT pg_advisory_xact_lock(hashtextextended('tidewaiter/repository', $1))`
 	const buildID = `SELECT id FROM vuln_build WHERE state = 'active'`
 	const answered = `
 		UPDATE tag t SET answered_id = t.manifest_id FROM manifest m
-		 WHERE t.repository_id = $1 AND m.id = t.manifest_id AND m.state IN ('done', 'unsupported')
+		 WHERE t.repository_id = $1 AND m.id = t.manifest_id
+		   AND (m.state IN ('done', 'unsupported')
+		     OR EXISTS (SELECT 1 FROM repository_manifest rm
+		                 WHERE rm.repository_id = t.repository_id AND rm.manifest_id = m.id AND rm.presence = 'excluded'))
 		   AND t.answered_id IS DISTINCT FROM t.manifest_id`
 	// Held shared, so that no switch passes between reading the active build and
 	// remembering what was compared under it.

@@ -57,15 +57,21 @@ func (s *Store) ScheduleReconciliation(ctx context.Context, registry string, int
 
 // ClaimReconciliation takes a run of one of the registries: one that another
 // process left, or one that waits while none runs. rules are the fingerprints of
-// the rules in force, by registry. It returns nil when there is none.
+// the rules in force, by registry. It returns nil when there is none. A run that
+// very many processes died of is not taken again.
 func (s *Store) ClaimReconciliation(ctx context.Context, rules map[string]string) (*reconcile.Run, error) {
+	const maxTakeovers = 100
 	const claim = `
-		WITH next AS (
+		WITH spent AS (
+			UPDATE reconciliation SET state = 'failed', reason = 'internal', detail = 'the process vanished, time and again',
+			       finished_at = now(), lease_token = NULL, lease_until = NULL
+			 WHERE state = 'running' AND lease_until < now() AND takeovers >= @most
+		), next AS (
 			SELECT c.id, (SELECT b.rules FROM reconciliation b
 			               WHERE b.registry_id = c.registry_id AND b.repository = '' AND b.state = 'done' ORDER BY b.id DESC LIMIT 1) AS before
 			  FROM reconciliation c JOIN registry g ON g.id = c.registry_id
 			 WHERE g.name = ANY (@registries)
-			   AND (c.state = 'running' AND c.lease_until < now()
+			   AND (c.state = 'running' AND c.lease_until < now() AND c.takeovers < @most
 			     OR c.state = 'queued' AND NOT EXISTS (SELECT 1 FROM reconciliation r WHERE r.registry_id = c.registry_id AND r.state = 'running'))
 			 ORDER BY c.state = 'queued', c.repository = '', c.id
 			 LIMIT 1
@@ -85,7 +91,7 @@ func (s *Store) ClaimReconciliation(ctx context.Context, rules map[string]string
 		names = append(names, name)
 	}
 	var run reconcile.Run
-	err := s.pool.QueryRow(ctx, claim, pgx.NamedArgs{"registries": names, "rules": rules, "lease": leaseSeconds}).
+	err := s.pool.QueryRow(ctx, claim, pgx.NamedArgs{"registries": names, "rules": rules, "lease": leaseSeconds, "most": maxTakeovers}).
 		Scan(&run.ID, &run.Lease, &run.Registry, &run.Host, &run.Repository, &run.RulesBefore, &run.Position, &run.Counts)
 	if errors.Is(err, pgx.ErrNoRows) || isUnique(err, "reconciliation_running") {
 		return nil, nil // the latter: another process claimed a run of the registry at the same moment

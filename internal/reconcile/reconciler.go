@@ -60,9 +60,9 @@ func setDefault[T comparable](field *T, value T) {
 }
 
 // Run does a claimed run to its end and records the outcome, which it returns:
-// nil when everything was looked at. When ctx ends, or the lease is lost, the run
-// stays open and somebody else goes on with it; the error is then of kind
-// Canceled.
+// nil when everything was looked at. When ctx ends, the lease is lost or the
+// store does not answer, the run stays open and somebody else goes on with it;
+// the error is then of kind Canceled.
 func (r Reconciler) Run(ctx context.Context, run Run) (Counts, error) {
 	w := newWalk(r, run)
 	w.Logger.InfoContext(ctx, "reconciliation begins", "repository", run.Repository, "goes_on", run.Position != Position{})
@@ -85,6 +85,9 @@ func (w *walk) end(ctx context.Context, err error, took time.Duration) {
 	case err == nil:
 		failed = w.Store.FinishReconciliation(settle, w.run, nil)
 		w.Logger.InfoContext(ctx, "reconciliation finished", attrs...)
+	case w.troubled:
+		// Not given back, or it would be taken again at once: its lease runs out.
+		w.Logger.WarnContext(ctx, "reconciliation interrupted; it goes on later", append(attrs, "error", err)...)
 	case errs.Is(err, errs.Canceled):
 		failed = w.Store.ReleaseReconciliation(settle, w.run)
 		w.Logger.InfoContext(ctx, "reconciliation interrupted; it goes on later", attrs...)
@@ -120,10 +123,25 @@ func (w *walk) underLease(ctx context.Context) (err error) {
 		}
 	}()
 	err = w.everything(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = errs.Wrap(errs.Canceled, "reconcile: run was stopped", err)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return errs.Wrap(errs.Canceled, "reconcile: run was stopped", err)
+	case isTrouble(err):
+		w.troubled = true
+		return errs.Wrap(errs.Canceled, "reconcile: the store does not answer", err)
 	}
 	return err
+}
+
+// isTrouble reports whether our own store failed for a reason that passes.
+func isTrouble(err error) bool {
+	switch errs.KindOf(err) {
+	case errs.Unavailable, errs.Timeout, errs.Conflict:
+		return !isRefusal(err)
+	}
+	return false
 }
 
 // heartbeat renews the lease, tells what the run waits for, and logs progress

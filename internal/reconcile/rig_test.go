@@ -29,7 +29,16 @@ type rig struct {
 
 func newRig(t testing.TB, f *fake) *rig {
 	t.Helper()
-	pool := pgtest.New(t)
+	return newRigOn(t, f, pgtest.URL(t))
+}
+
+func newRigOn(t testing.TB, f *fake, database string) *rig {
+	t.Helper()
+	pool, err := pgxpool.New(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
 	r := &rig{t: t, fake: f, pool: pool, store: postgres.Reconciliations{Store: postgres.New(pool), Permits: noPermits}}
 	r.ok(r.store.SyncRegistries(t.Context(), []postgres.Registry{{Name: "prod", Host: f.host()}, {Name: "other", Host: "other.example"}}))
 	client, err := registry.New([]registry.Settings{{Name: "prod", Host: f.host(), PlainHTTP: true}})

@@ -282,3 +282,44 @@ func TestAPanicEndsTheRunAlone(t *testing.T) {
 		t.Errorf("ended with %v as %s", err, r.state())
 	}
 }
+
+// When the database goes away, the run stays open: what was saved holds.
+func TestARunOutlivesTheDatabase(t *testing.T) {
+	f := newFake(t, 1000)
+	f.fill(6, 12)
+	r := newRig(t, f)
+	run := r.request("")
+	r.Reconciler.Store = failing{r.store, 3}
+	if _, err := r.Run(t.Context(), run); !errs.Is(err, errs.Canceled) || r.state() != "running" {
+		t.Fatalf("ended with %v as %s", err, r.state())
+	}
+	r.Reconciler.Store = r.store
+	if again, err := r.store.ClaimReconciliation(t.Context(), map[string]string{"prod": ""}); err != nil || again != nil {
+		t.Fatalf("taken at once: %+v, %v", again, err)
+	}
+	for takeover, want := range map[int]string{0: "done", 100: "failed internal"} {
+		_, err := r.pool.Exec(t.Context(), `UPDATE reconciliation SET state = 'running', lease_token = gen_random_uuid(), finished_at = NULL,
+			lease_until = now() - interval '1 second', takeovers = $1`, takeover)
+		r.ok(err)
+		if again, err := r.store.ClaimReconciliation(t.Context(), map[string]string{"prod": ""}); err == nil && again != nil {
+			_, err = r.Run(t.Context(), *again)
+			r.ok(err)
+		}
+		if got := r.state(); got != want {
+			t.Errorf("after %d takeovers it ended as %q, want %q", takeover, got, want)
+		}
+	}
+}
+
+// failing is a store that does not answer once a few repositories were saved.
+type failing struct {
+	reconcile.Store
+	repositories int64
+}
+
+func (s failing) SaveReconciliation(ctx context.Context, run reconcile.Run) error {
+	if run.Counts.Repositories >= s.repositories {
+		return errs.New(errs.Unavailable, "the database is away")
+	}
+	return s.Store.SaveReconciliation(ctx, run)
+}

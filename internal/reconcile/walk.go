@@ -24,10 +24,11 @@ type walk struct {
 	told     Counts                 // what Observe was told
 	queued   map[Why]int            // since then
 
-	skipped skipped
-	refused error // by the last repository that could not be read
-	silent  int   // repositories in a row for which the registry did not answer
-	pauses  int   // in a row after which it still did not
+	skipped  skipped
+	troubled bool  // the store did not answer
+	refused  error // by the last repository that could not be read
+	silent   int   // repositories in a row for which the registry did not answer
+	pauses   int   // in a row after which it still did not
 }
 
 func newWalk(r Reconciler, run Run) *walk {
