@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -229,5 +230,27 @@ func TestOIDCAtTheHandler(t *testing.T) {
 	}
 	if status, calls := send(&internet{err: errors.New("x")}, googleClaims(nil)); status != http.StatusServiceUnavailable || calls != 0 {
 		t.Errorf("no keys: status %d, %d calls", status, calls)
+	}
+}
+
+// TestOIDCForEventGrid: a token of Event Grid lets its events in, and its
+// handshakes; without one there is neither.
+func TestOIDCForEventGrid(t *testing.T) {
+	e := sampleEndpoint(t, "eventgrid")
+	e.Auth = entraAuth()
+	h := mustHandler(t, &keeper{}, e)
+	for name, want := range map[string]int{"image-pushed": 202, "cloudevent-image-pushed": 202, "subscription-validation": 200, "cloudevents-options": 200} {
+		for token, want := range map[string]int{
+			sampleSigner().token(t, entraClaims(nil)):                            want,
+			sampleSigner().token(t, entraClaims(map[string]any{"azp": "other"})): 401,
+			"": 401,
+		} {
+			r, w := sampleRequest(t, "eventgrid", name, e.Registry), httptest.NewRecorder()
+			r.Header.Set("Authorization", "Bearer "+token)
+			h.ServeHTTP(w, r)
+			if w.Code != want {
+				t.Errorf("%s: status %d, want %d: %s", name, w.Code, want, w.Body)
+			}
+		}
 	}
 }
