@@ -88,10 +88,12 @@ func (s Settings) kindOf(e *transport.Error) (kind errs.Kind, hint string) {
 
 // loginHint says what to look at when a login was refused.
 func (s Settings) loginHint() string {
-	if s.Auth.DockerConfig != "" && s.credential.isEmpty() {
+	switch {
+	case s.Auth.DockerConfig != "" && s.credential.isEmpty():
 		return "the docker config of registry " + s.Name + " has no login for " + s.Host + "; its auths and credHelpers are looked up by that name"
-	}
-	if s.Auth.Token != "" {
+	case s.Auth.Keychain != "":
+		return "check that the identity of this process may pull from registry " + s.Name + ", which asks keychain " + s.Auth.Keychain
+	case s.Auth.Token != "":
 		return "check auth of registry " + s.Name + ": the token may have expired, or be one to exchange at a token service, which belongs under password"
 	}
 	return "check auth of registry " + s.Name

@@ -30,13 +30,19 @@ type line struct {
 	bandwidth *rate.Limiter // nil without a limit
 	pulls     chan struct{} // nil without a limit
 	meter     meter
+	// most is the longest pause that is waited out: none at a mirror, since the
+	// registry can be asked instead.
+	most time.Duration
 
 	mu    sync.Mutex
 	until time.Time // before it, the registry wants no requests
 }
 
 func newLine(endpoint string, l Limits, m meter) *line {
-	out := &line{endpoint: endpoint, meter: m}
+	out := &line{endpoint: endpoint, meter: m, most: maxInLine}
+	if m.via == viaMirror {
+		out.most = 0
+	}
 	if l.RequestsPerSecond > 0 {
 		out.requests = rate.NewLimiter(rate.Limit(l.RequestsPerSecond), l.RequestsPerSecond)
 	}
@@ -73,7 +79,7 @@ func (l *line) waitForRegistry(ctx context.Context) error {
 		switch {
 		case rest <= 0:
 			return nil
-		case rest > maxInLine:
+		case rest > l.most:
 			return &errs.Error{Kind: errs.RateLimited, Op: l.endpoint + " asked for a pause", RetryAfter: rest,
 				Hint: "the registry limits how often it may be asked; a credential often raises the limit"}
 		}

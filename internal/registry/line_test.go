@@ -17,6 +17,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
 )
 
 // wire answers requests without a network, so that time can be made up.
@@ -244,6 +245,20 @@ func TestALongPauseIsNotWaitedOut(t *testing.T) {
 	})
 }
 
+func TestAMirrorsPauseIsNotWaitedOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers, asked := busy(http.StatusServiceUnavailable, "20")
+		g, _ := guarded(t, Limits{}, answers)
+		g.line = newLine("mirror", Limits{}, meter{via: viaMirror})
+		_ = g.fetch(t.Context(), t)
+		start := time.Now()
+		err := g.fetch(t.Context(), t)
+		if !errs.Is(err, errs.RateLimited) || time.Since(start) != 0 || asked.Load() != 1 {
+			t.Errorf("after %s: %v, %d sent", time.Since(start), err, asked.Load())
+		}
+	})
+}
+
 func TestAPauseCannotLastForDays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answers, _ := busy(http.StatusTooManyRequests, "999999999")
@@ -318,6 +333,51 @@ func TestConcurrentPulls(t *testing.T) {
 		running.Wait()
 		if most != 2 || time.Since(start) != 5*time.Second {
 			t.Errorf("%d at a time, %s in all", most, time.Since(start))
+		}
+	})
+}
+
+func TestOnlySoManyLayersAreOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const content = "layer"
+		d := descriptor{Digest: string(image.DigestOf([]byte(content))), Size: int64(len(content))}
+		c, err := connect(Settings{Host: "registry.example.com", Limits: Limits{ConcurrentPulls: 1}}.withDefaults(), meter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked atomic.Int64
+		c.guard.trusted = wire(func(r *http.Request) *http.Response {
+			if r.URL.Path == "/v2/" {
+				return ok(r)
+			}
+			asked.Add(1)
+			return &http.Response{StatusCode: http.StatusOK, ContentLength: d.Size, Body: io.NopCloser(strings.NewReader(content))}
+		})
+		r := &reader{connection: c, repository: "shop/web"}
+		first, err := r.layer(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := make(chan error, 1)
+		go func() {
+			opened, err := r.layer(t.Context(), d)
+			if err == nil {
+				_, err = io.Copy(io.Discard, opened) // the end of a layer ends its pull
+			}
+			second <- err
+		}()
+		synctest.Wait()
+		if n := asked.Load(); n != 1 {
+			t.Errorf("%d layers were asked for at a time", n)
+		}
+		if err := first.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-second; err != nil {
+			t.Errorf("once the first was closed: %v", err)
+		}
+		if third, err := r.layer(t.Context(), d); err != nil || third.Close() != nil {
+			t.Errorf("after the second was read: %v", err)
 		}
 	})
 }

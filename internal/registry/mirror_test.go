@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/registry"
@@ -120,6 +122,44 @@ func TestContentComesFromTheMirror(t *testing.T) {
 		t.Errorf("the mirror was asked %d times: %q", n, m.mirror.gets())
 	}
 	m.checkCredentials(t)
+}
+
+func TestWhatIsAskedIsCounted(t *testing.T) {
+	m := withMirror(t)
+	counted := prometheus.NewRegistry()
+	c, err := registry.New([]registry.Settings{m.settings}, registry.WithMetrics(registry.NewMetrics(counted)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.pull(t, c); err != nil {
+		t.Fatal(err)
+	}
+	families, err := counted.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, metric := range f.GetMetric() {
+			key := f.GetName()
+			for _, l := range metric.GetLabel() {
+				key += " " + l.GetValue()
+			}
+			got[key] = metric.GetCounter().GetValue()
+		}
+	}
+	for key, want := range map[string]float64{
+		"tidewaiter_registry_requests_total ok test mirror":           5, // the manifest twice, the config, two layers
+		"tidewaiter_registry_requests_total ok test registry":         2, // HEADs
+		"tidewaiter_registry_requests_total unauthorized test mirror": 1, // the ping
+	} {
+		if got[key] != want {
+			t.Errorf("%s is %v, want %v", key, got[key], want)
+		}
+	}
+	if bytes := got["tidewaiter_registry_received_bytes_total test mirror"]; bytes < float64(len("layer 0layer 1")) {
+		t.Errorf("%v bytes came from the mirror", bytes)
+	}
 }
 
 func TestAMirrorsFailuresAreTheRegistrysWork(t *testing.T) {

@@ -251,3 +251,19 @@ func TestAListUsesACredentialThatWasReplaced(t *testing.T) {
 		}
 	}
 }
+
+func TestALayerIsAskedForAgainAfterAShortPause(t *testing.T) {
+	f := newFake(t)
+	d := f.withLayers(1)
+	refused := false
+	f.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if refused || !strings.HasSuffix(r.URL.Path, string(image.DigestOf([]byte("layer 0")))) {
+			return false
+		}
+		refused = true
+		return status(http.StatusTooManyRequests, "Retry-After", "1")(w, r)
+	}
+	if err := readLayers(t, client(t, f.settings()), d); err != nil || !refused {
+		t.Errorf("reading returned %v", err)
+	}
+}
