@@ -193,6 +193,7 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/deliveries", h.read(h.deliveries))
 		r.Get(Prefix+"/coverage", h.read(h.coverage))
 		r.Get(Prefix+"/coverage/repositories", h.read(h.repositoryCoverage))
+		r.Get(Prefix+"/coverage/manifests", h.read(h.ledger))
 		r.Get(Prefix+"/trace", h.read(h.trace))
 		r.Post(Prefix+"/sboms", h.guard(report.ScopeTriage, false, h.upload))
 		r.Get(Prefix+"/vulndb", h.read(h.vulndb))

@@ -71,6 +71,7 @@ func TestTokensSeeTheirPrefixOnly(t *testing.T) {
 	for _, path := range []string{
 		"/tags?repository=" + secret, "/image?ref=" + secret + ":1", "/findings?ref=" + secret + ":1",
 		"/findings?repository=" + secret, "/sbom?ref=" + secret + ":1", "/scans?repository=" + secret, "/image?ref=sboms/team/app:ci", "/trace?ref=" + secret + ":1",
+		"/coverage/manifests?repository=" + secret,
 	} {
 		hidden := b.do("GET", path, token, "", "").refused(t, errs.NotFound, "")
 		missing := b.do("GET", strings.ReplaceAll(path, "other/secret", "other/nobody"), token, "", "").refused(t, errs.NotFound, "")

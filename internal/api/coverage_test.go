@@ -77,6 +77,21 @@ func TestRepositoryCoverage(t *testing.T) {
 	}
 }
 
+func TestLedger(t *testing.T) {
+	w := postgrestest.Harbour(t)
+	w.Deliver("main", postgres.Delivery{DedupeKey: "wait", Action: "push", Repository: "team/app", Tag: "2.0"})
+	b := newBench(t, w)
+	for query, want := range map[string]int{"": 6, "&state=done": 3, "&uncovered=true": 1, "&state=gone": 0, "&limit=2": 2} {
+		got := into[report.List[report.LedgerItem]](t, b.do("GET", "/coverage/manifests?repository="+appName+query, b.token, "", ""))
+		if len(got.Items) != want {
+			t.Errorf("%q: %d items, want %d: %+v", query, len(got.Items), want, got.Items)
+		}
+	}
+	b.get("/coverage/manifests").refused(t, errs.Invalid, "repository")
+	b.get("/coverage/manifests", "repository", appName, "state", "lost").refused(t, errs.Invalid, "state")
+	b.get("/coverage/manifests", "repository", postgrestest.Host+"/team/nobody").refused(t, errs.NotFound, "")
+}
+
 func TestTrace(t *testing.T) {
 	w := postgrestest.Harbour(t)
 	w.Deliver("main", postgres.Delivery{DedupeKey: "wait", Action: "push", Repository: "team/new", Tag: "1"})

@@ -154,6 +154,9 @@ func (s *Store) makeLedgers(ctx context.Context, access report.Access) (ledgers,
 	args := pgx.NamedArgs{"prefixes": prefixes(access)}
 	err := s.read(ctx, "make the ledger", func(at snapshot) error {
 		var err error
+		if args["ids"], err = seenRepositories(ctx, at, access); err != nil {
+			return err
+		}
 		if made.registries, err = ledgerRegistries(ctx, at, args); err != nil {
 			return err
 		}

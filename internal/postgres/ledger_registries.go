@@ -45,13 +45,30 @@ func (r ledgerRow) entry() report.LedgerEntry {
 	return report.LedgerEntry{State: report.LedgerState(r.State), Reason: r.Reason, Count: r.Count}
 }
 
-// seenRepositories are those a reader sees.
-const seenRepositories = `(SELECT r.id, r.registry_id FROM repository r JOIN registry g ON g.id = r.registry_id WHERE ` + visible + `) seen`
+// seen is the condition that a repository's id is among those a reader sees; a
+// list, so that few of them are looked up and not searched among all.
+const seen = `(@ids::bigint[] IS NULL OR repository_id = ANY (@ids))`
+
+// seenRepositories is the list: nil for all.
+func seenRepositories(ctx context.Context, at snapshot, access report.Access) ([]int64, error) {
+	const query = `SELECT r.id FROM repository r JOIN registry g ON g.id = r.registry_id WHERE ` + visible
+	if !access.Limited() {
+		return nil, nil
+	}
+	type row struct{ ID int64 }
+	found, err := rows[row](ctx, at, query, pgx.NamedArgs{"prefixes": prefixes(access)})
+	ids := make([]int64, len(found))
+	for i, r := range found {
+		ids[i] = r.ID
+	}
+	return ids, err
+}
 
 func countManifests(ctx context.Context, at snapshot, args pgx.NamedArgs, of map[int64]*registryLedger) error {
 	const query = `
-		SELECT seen.registry_id AS id, l.state, l.reason, count(*) AS count
-		  FROM ledger_manifest l JOIN ` + seenRepositories + ` ON seen.id = l.repository_id
+		SELECT r.registry_id AS id, l.state, l.reason, count(*) AS count
+		  FROM ledger_manifest l JOIN repository r ON r.id = l.repository_id
+		 WHERE ` + seen + `
 		 GROUP BY 1, 2, 3`
 	found, err := rows[ledgerRow](ctx, at, query, args)
 	for _, r := range found {
@@ -63,9 +80,9 @@ func countManifests(ctx context.Context, at snapshot, args pgx.NamedArgs, of map
 func countTargets(ctx context.Context, at snapshot, args pgx.NamedArgs, of map[int64]*registryLedger) error {
 	// Counted by repository first: the planner cannot know how few there are.
 	const query = `
-		SELECT seen.registry_id AS id, t.state, t.reason, sum(t.count)::bigint AS count
-		  FROM (SELECT repository_id, state, reason, count(*) AS count FROM ledger_target GROUP BY 1, 2, 3) t
-		  JOIN ` + seenRepositories + ` ON seen.id = t.repository_id
+		SELECT r.registry_id AS id, t.state, t.reason, sum(t.count)::bigint AS count
+		  FROM (SELECT repository_id, state, reason, count(*) AS count FROM ledger_target WHERE ` + seen + ` GROUP BY 1, 2, 3) t
+		  JOIN repository r ON r.id = t.repository_id
 		 GROUP BY 1, 2, 3`
 	found, err := rows[ledgerRow](ctx, at, query, args)
 	for _, r := range found {
@@ -76,9 +93,10 @@ func countTargets(ctx context.Context, at snapshot, args pgx.NamedArgs, of map[i
 
 func findOldest(ctx context.Context, at snapshot, args pgx.NamedArgs, of map[int64]*registryLedger) error {
 	const query = `
-		SELECT seen.registry_id AS id, min(m.scanned_at) AS oldest
+		SELECT r.registry_id AS id, min(m.scanned_at) AS oldest
 		  FROM tag t JOIN manifest m ON m.id = t.manifest_id AND m.state = 'done'
-		  JOIN ` + seenRepositories + ` ON seen.id = t.repository_id
+		  JOIN repository r ON r.id = t.repository_id
+		 WHERE ` + seen + `
 		 GROUP BY 1`
 	type row struct {
 		ID     int64

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -239,5 +240,50 @@ func TestRefreshedLedgers(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-coverage +refreshed):\n%s", diff)
+	}
+}
+
+func TestLedgerOfARepository(t *testing.T) {
+	w := postgrestest.Harbour(t)
+	queued(w, "team/app", "2.0", postgrestest.Digest("new"))
+	queued(w, "team/app", "", postgrestest.Digest("other"))
+	list := func(access report.Access, filter report.LedgerFilter, limit int) (out []string, err error) {
+		ref := report.RepositoryRef{Registry: "main", Name: "team/app"}
+		page := report.Page{Limit: limit}
+		for {
+			found, err := w.Store.Ledger(t.Context(), access, ref, filter, page)
+			if err != nil {
+				return nil, err
+			}
+			for _, i := range found.Items {
+				out = append(out, fmt.Sprintf("%v %s %s %s %s %v %s%v", i.Unresolved, i.State, i.Reason, i.Kind, i.Platform, i.Tags, i.Tag, i.ScanID != nil))
+			}
+			if page.Cursor = found.NextCursor; page.Cursor == "" {
+				return out, nil
+			}
+		}
+	}
+	want := []string{
+		"false done  image linux/amd64 [1.0] false", "false done  index  [multi] false", "false done  image linux/arm64/v8 [] false",
+		"false unsupported attestation attestation unknown/unknown [] false", "false excluded platforms image linux/s390x [] false",
+		"true queued    [] 2.0true", "true queued    [] true",
+	}
+	for _, limit := range []int{1, 3, 100} {
+		got, err := list(team, report.LedgerFilter{}, limit)
+		slices.Sort(got[:5]) // digests decide the order of what is stored at once
+		sorted := slices.Clone(want)
+		slices.Sort(sorted[:5])
+		if diff := cmp.Diff(sorted, got); diff != "" || err != nil {
+			t.Errorf("%d a page: %v (-want +got):\n%s", limit, err, diff)
+		}
+	}
+	if got, err := list(all, report.LedgerFilter{Uncovered: true}, 1); err != nil || !slices.Equal(got, want[5:]) {
+		t.Errorf("not covered: %v, %v", got, err)
+	}
+	if got, err := list(all, report.LedgerFilter{State: report.LedgerExcluded}, 10); err != nil || !slices.Equal(got, want[4:5]) {
+		t.Errorf("excluded: %v, %v", got, err)
+	}
+	if _, err := list(report.Access{Prefixes: []string{postgrestest.Host + "/other/"}}, report.LedgerFilter{}, 10); !errs.Is(err, errs.NotFound) {
+		t.Errorf("a reader who does not see it: %v", err)
 	}
 }

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"slices"
 	"time"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
 )
 
 // LedgerState is the one state a known manifest, or a target that no scan has
@@ -223,4 +226,40 @@ type RepositoryCoverage struct {
 	OldestAnswerAt *time.Time `json:"oldest_answer_at"`
 	// ListedAt is when a reconciliation last looked at it; nil when none has.
 	ListedAt *time.Time `json:"listed_at"`
+}
+
+// LedgerFilter narrows a listing of what is known of a repository.
+type LedgerFilter struct {
+	State LedgerState // empty for all
+	// Uncovered leaves out what has its last word, and what is gone.
+	Uncovered bool
+}
+
+// ParseLedgerState reads a state; the empty string stays empty. The error is of
+// kind Invalid.
+func ParseLedgerState(s string) (LedgerState, error) {
+	if s == "" || slices.Contains(LedgerStates(), LedgerState(s)) {
+		return LedgerState(s), nil
+	}
+	return "", errs.New(errs.Invalid, "state %.40q is not one of done, unsupported, too_large, excluded, queued, running, failed and gone", s).WithField("state")
+}
+
+// LedgerItem is one thing that is known of a repository: a manifest, or a target
+// that no scan has found out about yet.
+type LedgerItem struct {
+	// Unresolved is true for a target. It has a Tag, a Digest as the event said, or
+	// both, and the scan that is to find out.
+	Unresolved bool         `json:"unresolved"`
+	Digest     image.Digest `json:"digest,omitempty"`
+	Tag        string       `json:"tag,omitempty"`
+	ScanID     *int64       `json:"scan_id,omitempty"`
+
+	Kind     image.Kind  `json:"kind,omitempty"`
+	Platform string      `json:"platform,omitempty"` // "linux/amd64"
+	Tags     []string    `json:"tags"`               // live tags on this very digest, at most MaxTags
+	State    LedgerState `json:"state"`
+	Reason   string      `json:"reason,omitempty"`
+	Detail   string      `json:"detail,omitempty"` // the same in words
+	// Since is when it was first seen, or the scan of a target asked for.
+	Since time.Time `json:"since"`
 }

@@ -49,6 +49,9 @@ type Reader interface {
 	// Coverage returns NotFound for a registry that is not there.
 	Coverage(ctx context.Context, access Access, filter CoverageFilter) (Coverage, error)
 	RepositoryCoverage(ctx context.Context, access Access, filter RepositoryCoverageFilter, page Page) (List[RepositoryCoverage], error)
+	// Ledger lists what is known of a repository, manifests before targets. It
+	// returns NotFound for a repository that is not there.
+	Ledger(ctx context.Context, access Access, repository RepositoryRef, filter LedgerFilter, page Page) (List[LedgerItem], error)
 	// Trace tells of anything in a registry that is there, known or not. endpoints
 	// are the registries whose webhook is configured.
 	Trace(ctx context.Context, access Access, target Target, endpoints []string) (Trace, error)
