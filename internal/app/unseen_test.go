@@ -287,12 +287,12 @@ func (s *shelf) pushAll(t *testing.T) {
 	pushers.Wait()
 }
 
-// step does one thing: mostly it pushes an item under one of four tags of its
+// step does one thing: mostly it pushes an item under one of eight tags of its
 // repository, so that tags move; now and then it deletes a tag.
 func (s *shelf) step(t *testing.T, n int) {
 	item := s.items[n%len(s.items)]
 	repository := fmt.Sprintf("team/app%d", n%10)
-	tag := fmt.Sprintf("v%d", rand.IntN(4)+4*(n/10%6))
+	tag := fmt.Sprintf("v%d", rand.IntN(8))
 	if n%len(s.items) >= 53 {
 		digest, err := s.items[n%len(s.items)-53].(v1.Image).Digest()
 		if err != nil {
