@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,6 +12,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/tidewaiter/tidewaiter/internal/config"
+	"github.com/tidewaiter/tidewaiter/internal/localregistry"
 	"github.com/tidewaiter/tidewaiter/internal/report"
 )
 
@@ -67,15 +71,37 @@ func TestALateDeleteErasesNothingNewer(t *testing.T) {
 	}
 }
 
-// A push whose event is overtaken by a delete is a push for all that follows.
-func TestADeleteThatFindsAPushIsNoCauseOfFindings(t *testing.T) {
-	s := start(t, holding(0, 0))
-	digest := s.pushed(withNPM(t, "lodash", "4.17.15"), "demo/shop", "1")
-	s.event("delete", "demo/shop", "1", v1.Hash{})
+// A delete that is the first we hear of a tag which is there: it came before the
+// push's own event, and what is found was pushed.
+func TestADeleteThatFindsAnImageIsAPush(t *testing.T) {
+	quiet, err := localregistry.Start(t.Context(), localregistry.Config{}) // tells nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = quiet.Close(context.Background()) })
+	s := start(t, func(c *config.Config) {
+		r := c.Registries[0]
+		r.Name, r.Host, r.Aliases = "quiet", quiet.Host(), nil
+		r.Webhook.Format = "generic"
+		c.Registries = append(c.Registries, r)
+	})
+	ref, err := name.NewTag(quiet.Host()+"/demo/shop:1", name.Insecure)
+	if err == nil {
+		err = remote.Write(ref, withNPM(t, "lodash", "4.17.15"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Sprintf(`{"action": "delete", "image": %q}`, ref.String())
+	if status, answer := s.post("quiet", "Bearer "+secret, "application/json", body); status != http.StatusAccepted {
+		t.Fatalf("%d %s", status, answer)
+	}
 	s.quiet(1)
-	s.settled("demo/shop", "1", digest)
-	if n := s.count("finding_event WHERE cause = 'delete'"); n != 0 {
-		t.Errorf("%d events have a deletion as their cause", n)
+	if s.open(lodashCVE) != 1 || s.count("finding_event WHERE cause = 'delete'") != 0 {
+		t.Errorf("%d findings; %d events with a deletion as their cause", s.open(lodashCVE), s.count("finding_event WHERE cause = 'delete'"))
+	}
+	if s.count("repository WHERE last_push_at IS NOT NULL") != 1 {
+		t.Error("the repository was not pushed to")
 	}
 }
 

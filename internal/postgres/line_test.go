@@ -84,6 +84,30 @@ func count(all []string, one string) (n int) {
 	return n
 }
 
+// Pushes that are accepted at the same moment do not see each other, so a
+// repository may have as many scans in a turn as it has senders at once.
+func TestSendersAtOnceGainLittle(t *testing.T) {
+	f := newFixture(t)
+	const senders = 8
+	var group sync.WaitGroup
+	failures := make([]error, senders)
+	for s := range senders {
+		group.Go(func() {
+			for i := range 40 {
+				tag := fmt.Sprint(s, "-", i)
+				_, err := f.store.Accept(t.Context(), "prod", []postgres.Delivery{{DedupeKey: tag, Action: "push", Repository: "huge/app", Tag: tag}}, noPermits)
+				failures[s] = errors.Join(failures[s], err)
+			}
+		})
+	}
+	group.Wait()
+	f.ok(errors.Join(failures...))
+	f.push("small", "small/app", "1", "")
+	if got := f.run(senders + 1); !slices.Contains(got, "small/app") {
+		t.Errorf("another repository is not among the next %d: %v", senders+1, got)
+	}
+}
+
 func TestRegistriesTakeTurns(t *testing.T) {
 	f := newFixture(t)
 	f.registries(postgres.Registry{Name: "other", Host: "other.example"})
