@@ -54,7 +54,8 @@ func queueScan(ctx context.Context, tx pgx.Tx, o order) (queued, error) {
 		  FROM (SELECT @registry::bigint AS registry_id, @repository::bigint AS repository_id, @priority::smallint AS priority,
 		               false AS retried) q
 		ON CONFLICT (repository_id, tag, (CASE WHEN tag = '' THEN digest ELSE '' END)) WHERE state = 'queued'
-		DO UPDATE SET digest = EXCLUDED.digest, cause = EXCLUDED.cause,
+		DO UPDATE SET digest = EXCLUDED.digest,
+		              cause = CASE WHEN EXCLUDED.priority >= scan.priority THEN EXCLUDED.cause ELSE scan.cause END,
 		              priority = greatest(scan.priority, EXCLUDED.priority),
 		              run_after = least(scan.run_after, EXCLUDED.run_after),
 		              turn = CASE WHEN scan.priority >= EXCLUDED.priority THEN scan.turn END

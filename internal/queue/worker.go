@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
@@ -132,8 +133,12 @@ func (w *permitWorker) log(ctx context.Context, job scan.Job, result scan.Result
 	for _, p := range result.Phases {
 		attrs = append(attrs, p.Name+"_ms", p.Duration.Milliseconds())
 	}
+	level := slog.LevelWarn
+	if d.again && !d.counts {
+		level = slog.LevelDebug // it waits for another scan, or for a process that takes over
+	}
 	if cause != nil {
-		w.options.Logger.WarnContext(ctx, "scan did not finish", append(attrs, "kind", errs.KindOf(cause), "error", cause)...)
+		w.options.Logger.Log(ctx, level, "scan did not finish", append(attrs, "kind", errs.KindOf(cause), "error", cause)...)
 		return
 	}
 	w.options.Logger.InfoContext(ctx, "scan finished", attrs...)
