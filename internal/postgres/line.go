@@ -56,6 +56,7 @@ func queueScan(ctx context.Context, tx pgx.Tx, o order) (queued, error) {
 		ON CONFLICT (repository_id, tag, (CASE WHEN tag = '' THEN digest ELSE '' END)) WHERE state = 'queued'
 		DO UPDATE SET digest = EXCLUDED.digest,
 		              cause = CASE WHEN EXCLUDED.priority >= scan.priority THEN EXCLUDED.cause ELSE scan.cause END,
+		              manifest_id = CASE WHEN EXCLUDED.digest <> '' AND EXCLUDED.digest = scan.digest THEN scan.manifest_id END,
 		              priority = greatest(scan.priority, EXCLUDED.priority),
 		              run_after = least(scan.run_after, EXCLUDED.run_after),
 		              turn = CASE WHEN scan.priority >= EXCLUDED.priority THEN scan.turn END
