@@ -61,6 +61,13 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// set changes what takes requests before the content does.
+func (f *fake) set(answer func(http.ResponseWriter, *http.Request) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answer = answer
+}
+
 // requests lists what was asked for, without the ping.
 func (f *fake) requests() []*http.Request {
 	f.mu.Lock()

@@ -33,7 +33,7 @@ func (c *Client) Image(ctx context.Context, ref image.Reference) (v1.Image, erro
 	img, err := (&reader{connection: conn, repository: ref.Repository}).image(ctx, ref)
 	if err != nil {
 		conn.forget(ref.Repository)
-		return nil, errs.Op(op, err)
+		return nil, errs.Op(op, conn.confirm(ctx, err))
 	}
 	return img, nil
 }

@@ -53,7 +53,7 @@ func (c *Client) Tags(ctx context.Context, registry, repository, cursor string) 
 	}
 	p, err := follow(ctx, "tags", tagLister{conn, repository}, cursor)
 	if err != nil {
-		return nil, "", errs.Op(op, err)
+		return nil, "", errs.Op(op, conn.confirm(ctx, err))
 	}
 	return c.only(ctx, Skipped{Registry: registry, Repository: repository}, p.names, image.IsTag), p.next, nil
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,7 +31,7 @@ func (l catalogLister) page(ctx context.Context, place string) (page, error) {
 	var answer *transport.Error
 	if errors.As(err, &answer) {
 		if refused := l.noCatalog(asking, answer, scope); refused != nil {
-			return page{}, refused
+			return page{}, cmp.Or(l.away(ctx), refused)
 		}
 	}
 	return p, l.settings.explain(asking, err)

@@ -77,6 +77,43 @@ func TestStatusesBecomeKinds(t *testing.T) {
 	}
 }
 
+// A proxy whose registry is away answers 404 to everything. A login from before
+// must not make that an image that is gone, nor a registry that has no list.
+func TestARegistryThatIsAwayHasLostNothing(t *testing.T) {
+	alone, m := newFake(t), withMirror(t)
+	mirrored := m.origin
+	for name, s := range map[string]struct {
+		fake     *fake
+		settings registry.Settings
+	}{"alone": {alone, alone.settings()}, "with a mirror": {mirrored, m.settings}} {
+		t.Run(name, func(t *testing.T) {
+			digest := s.fake.tag(image.MediaTypeOCIManifest, s.fake.image("amd64"))
+			for _, target := range []string{wanted, "registry.example.com/shop/web@" + string(digest)} {
+				c, answer := client(t, s.settings), s.fake.answer
+				if _, err := c.Resolve(t.Context(), ref(t, target)); err != nil {
+					t.Fatal(err)
+				}
+				s.fake.set(status(404))
+				if _, err := c.Resolve(t.Context(), ref(t, target)); !errs.Is(err, errs.Unavailable) {
+					t.Errorf("Resolve of %s returned %v", target, err)
+				}
+				s.fake.set(answer)
+			}
+			c := client(t, s.settings)
+			if _, _, err := c.Tags(t.Context(), "test", "shop/none", ""); !errs.Is(err, errs.NotFound) {
+				t.Fatalf("Tags of nothing returned %v", err)
+			}
+			s.fake.set(status(404))
+			if _, _, err := c.Tags(t.Context(), "test", "shop/none", ""); !errs.Is(err, errs.Unavailable) {
+				t.Errorf("Tags returned %v", err)
+			}
+			if _, _, err := c.Repositories(t.Context(), "test", ""); !errs.Is(err, errs.Unavailable) {
+				t.Errorf("Repositories returned %v", err)
+			}
+		})
+	}
+}
+
 func TestABlipIsBridged(t *testing.T) {
 	f := newFake(t)
 	want := f.tag(image.MediaTypeOCIManifest, f.image("amd64"))

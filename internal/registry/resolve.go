@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -42,9 +43,30 @@ func (c *Client) Resolve(ctx context.Context, ref image.Reference) (scan.Manifes
 	m, err := r.root(ctx, ref)
 	if err != nil {
 		conn.forget(ref.Repository)
-		return scan.Manifest{}, errs.Op(op, err)
+		return scan.Manifest{}, errs.Op(op, conn.confirm(ctx, err))
 	}
 	return m, nil
+}
+
+// confirm asks whether the registry is there before it is believed that something
+// is not. It returns why not, else err.
+func (c *connection) confirm(ctx context.Context, err error) error {
+	if !errs.Is(err, errs.NotFound) {
+		return err
+	}
+	if away := c.away(ctx); away != nil {
+		return away
+	}
+	return err
+}
+
+// away says why the registry is not there; nil when it is. A proxy whose registry
+// is down answers 404 to everything, and a login that was kept does not notice.
+func (c *connection) away(ctx context.Context) error {
+	asking, cancel := c.withTimeout(ctx)
+	defer cancel()
+	_, err := transport.Ping(asking, c.registry, c.asker.via)
+	return c.settings.explain(asking, err)
 }
 
 // reader reads manifests of one repository.
