@@ -68,11 +68,10 @@ type builder struct {
 // root, is left out and costs itself only.
 func (b *builder) add(n int) {
 	e := b.source.Entries[n]
-	header := e.Header()
-	b.layer.Metadata.Size += header.Size
+	b.layer.Metadata.Size += e.Size
 	m := file.Metadata{
-		FileInfo: header.FileInfo(), Path: path.Clean(file.DirSeparator + header.Name), Type: file.TypeFromTarType(header.Typeflag),
-		LinkDestination: header.Linkname, UserID: header.Uid, GroupID: header.Gid, MIMEType: e.MIME,
+		FileInfo: e.FileInfo(), Path: e.Path, Type: file.TypeFromTarType(e.Type),
+		LinkDestination: e.Link, UserID: e.UID, GroupID: e.GID, MIMEType: e.MIME,
 	}
 	if meaningless(m) {
 		b.skipped++

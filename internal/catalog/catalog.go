@@ -15,7 +15,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -44,6 +43,9 @@ type Options struct {
 	CacheDir string
 	// CacheBytes bounds what CacheDir takes; 0 means no bound.
 	CacheBytes int64
+	// KeepFree is how much of the disk of TempDir or CacheDir stays free, whatever
+	// is read; 0 means none.
+	KeepFree int64
 	// Parallelism is how many catalogers run at once; 0 is syft's own default.
 	Parallelism int
 	// MaxUncompressedBytes bounds the unpacked layers together; 32 GiB.
@@ -91,7 +93,7 @@ type Cataloger struct {
 // licence scanner, which takes a second or more to build, is built by the first
 // image or by Warm.
 func New(o Options) *Cataloger {
-	sweep(o.TempDir, time.Now())
+	layers.SweepTemporary(o.TempDir)
 	return &Cataloger{options: o.withDefaults(), cache: opener(o), licenses: sync.OnceValues(func() (context.Context, error) {
 		ctx, err := syft.SetContextLicenseScanner(context.Background(), settings(0).Licenses)
 		return ctx, errs.Wrap(errs.Internal, "catalog: build licence scanner", err)
@@ -109,7 +111,7 @@ func opener(o Options) func() (*layers.Store, error) {
 		if store != nil {
 			return store, nil
 		}
-		opened, err := layers.NewStore(o.CacheDir, o.CacheBytes)
+		opened, err := layers.Open(layers.Settings{Dir: o.CacheDir, MaxBytes: o.CacheBytes, KeepFree: o.KeepFree})
 		if err == nil {
 			store = opened
 		}

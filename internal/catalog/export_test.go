@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"os"
 
 	stereoscope "github.com/anchore/stereoscope/pkg/image"
 	"github.com/anchore/syft/syft/source/stereoscopesource"
@@ -31,12 +32,12 @@ func (c *Cataloger) Stock(ctx context.Context, img v1.Image, ref image.Reference
 	if err != nil {
 		return sbom.Document{}, err
 	}
-	dir, err := newWorkDir(c.options.TempDir)
+	dir, err := os.MkdirTemp(c.options.TempDir, "stock-")
 	if err != nil {
 		return sbom.Document{}, err
 	}
-	defer dir.remove()
-	unpacked := stereoscope.New(img, nil, dir.path, metadata(guarded, ref)...)
+	defer func() { _ = os.RemoveAll(dir) }()
+	unpacked := stereoscope.New(img, nil, dir, metadata(guarded, ref)...)
 	defer func() { _ = unpacked.Cleanup() }()
 	if err := unpacked.Read(ctx); err != nil {
 		return sbom.Document{}, err

@@ -54,15 +54,11 @@ func (c *Cataloger) store() (store *layers.Store, done func(), err error) {
 		store, err := c.cache()
 		return store, func() {}, err
 	}
-	dir, err := newWorkDir(c.options.TempDir)
+	store, err = layers.OpenTemporary(c.options.TempDir, c.options.KeepFree)
 	if err != nil {
 		return nil, nil, err
 	}
-	if store, err = layers.NewStore(dir.path, 0); err != nil {
-		dir.remove()
-		return nil, nil, err
-	}
-	return store, dir.remove, nil
+	return store, store.Close, nil
 }
 
 // parallelLayers is how many layers of an image are read at a time: one is

@@ -18,8 +18,8 @@ func keep(e Entry) bool {
 	if class, _, _ := strings.Cut(e.MIME, "/"); class == "image" || class == "font" || class == "audio" || class == "video" {
 		return false
 	}
-	name := strings.ToLower(path.Base(e.Name))
-	return !unread[path.Ext(name)] || isAsked(e.Name, name)
+	name := strings.ToLower(path.Base(e.Path))
+	return !unread[path.Ext(name)] || isAsked(e.Path, name)
 }
 
 // isProgram reports whether first bytes are those of a program or a library,
@@ -51,7 +51,7 @@ func isAsked(full, name string) bool {
 		}
 	}
 	for _, directory := range []string{"wp-content", "Cellar", "Formula"} {
-		if strings.Contains("/"+full, "/"+directory+"/") {
+		if strings.Contains(full, "/"+directory+"/") {
 			return true
 		}
 	}

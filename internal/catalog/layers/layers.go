@@ -25,54 +25,61 @@ type Key struct{ Blob, DiffID string }
 // once.
 type Source func() (io.ReadCloser, error)
 
-// Layer is a layer that was read. Close it after use.
+// Layer is a layer that was read. It is safe for concurrent use. Close it after
+// use.
 type Layer struct {
 	Entries []Entry
 	// Cached tells whether it was there already.
 	Cached bool
+	// Skipped counts what no file system could hold and was left out: entries with
+	// endless names, contents as large as disks.
+	Skipped int64
+	// Bytes is what it takes on disk.
+	Bytes int64
 
 	contents *os.File
 	again    func() (*Layer, error) // reads the layer once more and keeps everything
 
-	mu    sync.Mutex
-	whole *Layer
+	mu     sync.Mutex
+	whole  *Layer
+	failed error
 }
 
 // Open returns the content of the entry with that index: an io.ReadSeekCloser
 // and io.ReaderAt. Content that was not kept is read from the source, with
-// everything else of the layer.
+// everything else of the layer, once: a failure is told again and again.
 func (l *Layer) Open(entry int) (io.ReadCloser, error) {
-	e := l.Entries[entry]
-	if e.Kept() {
-		return section{io.NewSectionReader(l.contents, max(e.at-1, 0), e.Size)}, nil
+	switch e := l.Entries[entry]; e.at {
+	case without, leftOut:
+		return section{io.NewSectionReader(l.contents, 0, 0)}, nil
+	case notKept:
+		whole, err := l.everything()
+		if err != nil {
+			return nil, err
+		}
+		return whole.Open(entry)
+	default:
+		return section{io.NewSectionReader(l.contents, e.at-1, e.length)}, nil
 	}
-	whole, err := l.everything()
-	if err != nil {
-		return nil, err
-	}
-	return whole.Open(entry)
 }
 
 // everything returns the layer with all contents.
 func (l *Layer) everything() (*Layer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.whole != nil {
-		return l.whole, nil
+	if l.whole != nil || l.failed != nil {
+		return l.whole, l.failed
 	}
 	if l.again == nil {
 		return nil, errs.New(errs.Internal, "layers: content was not kept")
 	}
 	whole, err := l.again()
-	if err != nil {
-		return nil, err
-	}
-	if len(whole.Entries) != len(l.Entries) {
+	if err == nil && len(whole.Entries) != len(l.Entries) {
 		_ = whole.Close()
-		return nil, errs.New(errs.Malformed, "layers: the layer changed between two readings")
+		whole, err = nil, errs.New(errs.Malformed, "layers: the layer changed between two readings")
 	}
-	l.whole = whole
-	return whole, nil
+	l.whole, l.failed = whole, err
+	return whole, err
 }
 
 // Missed reports whether content had to be read again.
@@ -82,7 +89,7 @@ func (l *Layer) Missed() bool {
 	return l.whole != nil
 }
 
-// Close lets go of the contents.
+// Close lets go of the contents. What was opened cannot be read any more.
 func (l *Layer) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
