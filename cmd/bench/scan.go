@@ -156,13 +156,12 @@ func (c *scanCmd) runGrype(ctx context.Context, r *rig, ref name.Tag, m *measure
 	if c.Grype == "" {
 		return nil
 	}
-	cache, err := r.grypeCache()
+	cache, err := grypeCache(r.library)
 	if err != nil {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, c.Grype, "registry:"+ref.String(), "-o", "json", "-q")
-	cmd.Env = append(os.Environ(), "GRYPE_DB_CACHE_DIR="+cache, "GRYPE_DB_AUTO_UPDATE=false", "GRYPE_DB_VALIDATE_AGE=false",
-		"GRYPE_CHECK_FOR_APP_UPDATE=false", "GRYPE_REGISTRY_INSECURE_USE_HTTP=true")
+	cmd.Env = append(os.Environ(), grypeSettings(cache)...)
 	cmd.Stderr = os.Stderr
 	start := time.Now()
 	err = cmd.Run()

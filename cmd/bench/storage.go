@@ -10,6 +10,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/match"
+	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
 )
 
@@ -95,8 +96,8 @@ func (r *rig) rejudge(ctx context.Context, tag string, m *measured) error {
 }
 
 // grypeCache lays the current database out as the grype CLI looks for it.
-func (r *rig) grypeCache() (string, error) {
-	in, err := r.library.Current()
+func grypeCache(library *vulndb.Library) (string, error) {
+	in, err := library.Current()
 	if err != nil {
 		return "", err
 	}
@@ -108,4 +109,10 @@ func (r *rig) grypeCache() (string, error) {
 		return "", err
 	}
 	return root, os.Symlink(in.Dir, filepath.Join(root, "6"))
+}
+
+// grypeSettings keep the grype CLI to that database and off the network.
+func grypeSettings(cache string) []string {
+	return []string{"GRYPE_DB_CACHE_DIR=" + cache, "GRYPE_DB_AUTO_UPDATE=false", "GRYPE_DB_VALIDATE_AGE=false",
+		"GRYPE_CHECK_FOR_APP_UPDATE=false", "GRYPE_REGISTRY_INSECURE_USE_HTTP=true"}
 }
