@@ -207,17 +207,19 @@ func (s *Store) Standing(ctx context.Context, repositoryID int64, rule string) (
 
 // Unlisted returns up to limit names behind after of repositories that were known
 // when the run began, hold something or failed to tell, and were not looked at
-// in it.
+// in it to the end.
 func (s *Store) Unlisted(ctx context.Context, run reconcile.Run, after string, limit int) ([]string, error) {
 	const query = `
 		SELECT r.name FROM repository r
 		 WHERE r.registry_id = (SELECT registry_id FROM reconciliation WHERE id = @run) AND r.name > @after COLLATE "C"
-		   AND r.created_at < ` + began + ` AND (r.listed_at IS NULL OR r.listed_at < ` + began + `)
+		   AND (r.name = @under_way OR r.created_at < ` + began + ` AND (r.listed_at IS NULL OR r.listed_at < ` + began + `))
 		   AND (EXISTS (SELECT 1 FROM tag t WHERE t.repository_id = r.id)
 		     OR EXISTS (SELECT 1 FROM repository_manifest rm WHERE rm.repository_id = r.id AND rm.presence = 'present')
 		     OR EXISTS (SELECT 1 FROM scan s WHERE s.repository_id = r.id AND s.state = 'failed'))
 		 ORDER BY r.name COLLATE "C" LIMIT @limit`
-	found, err := s.pool.Query(ctx, query, pgx.NamedArgs{"run": run.ID, "after": after, "limit": limit})
+	found, err := s.pool.Query(ctx, query, pgx.NamedArgs{
+		"run": run.ID, "after": after, "under_way": run.Position.Repository, "limit": limit,
+	})
 	if err != nil {
 		return nil, wrap("read unlisted repositories", err)
 	}

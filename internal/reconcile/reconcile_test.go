@@ -164,3 +164,39 @@ func TestALargeRepositoryGoesOnWhereItWas(t *testing.T) {
 		t.Error("a run that was handed back counts as taken over")
 	}
 }
+
+// The same among the repositories that are known and not listed.
+func TestARunThatWasCutOffAmongTheUnlistedSkipsNone(t *testing.T) {
+	repositories := []string{"team/a", "team/b", "team/c"}
+	f := newFake(t, 100)
+	for _, name := range repositories {
+		f.push(name, "1", name)
+	}
+	r := newRig(t, f)
+	r.run()
+	r.work()
+	for _, name := range repositories {
+		f.push(name, "1", "moved "+name)
+	}
+	run := r.request("")
+	f.refusing(func(w http.ResponseWriter, req *http.Request) bool {
+		if strings.HasSuffix(req.URL.Path, "/team/b/tags/list") && f.listed["team/b"] == 1 {
+			_, err := r.pool.Exec(t.Context(), `UPDATE reconciliation SET lease_until = now() - interval '1 second', lease_token = gen_random_uuid()
+				WHERE state = 'running'`)
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		return strings.HasSuffix(req.URL.Path, "/_catalog") && status(404)(w, req)
+	})
+	f.counted()
+	if _, err := r.Run(t.Context(), run); !errs.Is(err, errs.Canceled) {
+		t.Fatalf("the run without a lease ended with %v", err)
+	}
+	if counts, err := r.Run(t.Context(), r.claim()); !errs.Is(err, errs.Unsupported) || counts.Repositories != 3 {
+		t.Errorf("the run came to %+v, %v", counts, err)
+	}
+	if diff := cmp.Diff([]string{"reconcile team/a:1", "reconcile team/b:1", "reconcile team/c:1"}, r.waiting()); diff != "" {
+		t.Error(diff)
+	}
+}

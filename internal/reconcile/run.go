@@ -33,8 +33,8 @@ type Position struct {
 	// After is the last repository that is done: of that page or, once Listed, of
 	// the known ones.
 	After string `json:"after,omitempty"`
-	// Repository is the one under way, once a page of its tags is done, and Tags
-	// the cursor of the page to go on with.
+	// Repository is the one under way, once a page of its tags is done or, once
+	// Listed, from its beginning. Tags is the cursor of the page to go on with.
 	Repository string `json:"repository,omitempty"`
 	Tags       string `json:"tags,omitempty"`
 	// Unlisted is why the registry did not list its repositories; empty when it

@@ -41,7 +41,7 @@ type Store interface {
 	// not recorded as left out by the rule.
 	Standing(ctx context.Context, repositoryID int64, rule string) ([]Target, error)
 	// Unlisted returns up to limit names behind after of repositories that were
-	// known when the run began, hold something, and were not looked at in it.
+	// known when the run began, hold something, and were not looked at in it to the end.
 	Unlisted(ctx context.Context, run Run, after string, limit int) ([]string, error)
 
 	// Waiting counts the scans that runs queued for the registry and nobody took

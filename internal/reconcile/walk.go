@@ -147,11 +147,18 @@ func (w *walk) unlisted(ctx context.Context) error {
 
 // each looks at repositories and keeps how far it came behind every one.
 func (w *walk) each(ctx context.Context, names []string) error {
+	at := &w.run.Position
 	for _, name := range names {
+		if at.Listed && at.Repository != name {
+			// Else who goes on takes it for one that was looked at, as it was.
+			at.Repository, at.Tags = name, ""
+			if err := w.save(ctx); err != nil {
+				return err
+			}
+		}
 		if err := w.lookAt(ctx, name); err != nil {
 			return err
 		}
-		at := &w.run.Position
 		at.After, at.Repository, at.Tags = name, "", ""
 		if err := w.save(ctx); err != nil {
 			return err
