@@ -37,8 +37,8 @@ func (w *walk) tags(ctx context.Context, p place) error {
 		switch {
 		case errs.Is(err, errs.NotFound) && (p.ID != 0 || w.run.Repository == ""):
 			return nil
-		case errs.Is(err, errs.Invalid) && at.Tags != "":
-			at.Tags = "" // the list is another than when the run was cut off
+		case errs.Is(err, errs.Invalid) && at.Tags != "" && !w.anew:
+			at.Tags, w.anew = "", true // the list is another than when the run was cut off
 			continue
 		case err != nil:
 			return err

@@ -323,3 +323,32 @@ func (s failing) SaveReconciliation(ctx context.Context, run reconcile.Run) erro
 	}
 	return s.Store.SaveReconciliation(ctx, run)
 }
+
+// A registry that never knows the cursors it gave must not be read for ever.
+func TestAListThatCannotBeGoneOnWithEnds(t *testing.T) {
+	f := newFake(t, 1)
+	f.push("team/a", "1", "one")
+	f.push("team/b", "1", "one")
+	r := newRig(t, f)
+	forgetful := &forgetful{Registry: r.Registry}
+	r.Registry = forgetful
+	if _, err := r.Run(t.Context(), r.request("")); !errs.Is(err, errs.Invalid) || forgetful.asked != 4 {
+		t.Errorf("ended with %v after %d pages, want the two anew", err, forgetful.asked)
+	}
+}
+
+// forgetful is a registry that knows no cursor of its list of repositories.
+type forgetful struct {
+	reconcile.Registry
+	asked int
+}
+
+func (f *forgetful) Repositories(ctx context.Context, registry, cursor string) ([]string, string, error) {
+	if f.asked++; f.asked > 10 {
+		return nil, "", errs.New(errs.Internal, "asked again and again")
+	}
+	if cursor != "" {
+		return nil, "", errs.New(errs.Invalid, "the cursor is not known")
+	}
+	return f.Registry.Repositories(ctx, registry, cursor)
+}

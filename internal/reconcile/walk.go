@@ -25,6 +25,7 @@ type walk struct {
 	queued   map[Why]int            // since then
 
 	skipped  skipped
+	anew     bool  // a list was begun anew: the registry did not know its own cursor any more
 	troubled bool  // the store did not answer
 	refused  error // by the last repository that could not be read
 	silent   int   // repositories in a row for which the registry did not answer
@@ -84,8 +85,8 @@ func (w *walk) listed(ctx context.Context) error {
 		case errs.Is(err, errs.Unsupported):
 			*at = Position{Listed: true, Unlisted: err.Error()}
 			return w.save(ctx)
-		case errs.Is(err, errs.Invalid) && at.Page != "":
-			*at = Position{} // the list is another than when the run was cut off
+		case errs.Is(err, errs.Invalid) && at.Page != "" && !w.anew:
+			*at, w.anew = Position{}, true // the list is another than when the run was cut off
 			continue
 		case err != nil:
 			return err
