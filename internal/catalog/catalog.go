@@ -151,6 +151,9 @@ func (c *Cataloger) Catalog(ctx context.Context, img v1.Image, ref image.Referen
 	}
 	bill, err := c.catalog(ctx, guarded, ref)
 	if err == nil {
+		err = guarded.failed()
+	}
+	if err == nil {
 		doc, err = c.document(bill)
 	}
 	if err != nil {

@@ -192,6 +192,14 @@ func (b *budget) fail(err error) error {
 	return err
 }
 
+// failed returns what went wrong while content was read again, which catalogers
+// do not pass on: an image is not said to hold less than it does.
+func (g *guardedImage) failed() error {
+	g.budget.mu.Lock()
+	defer g.budget.mu.Unlock()
+	return g.budget.cause
+}
+
 // explain finds the reason behind a failure: the end of ctx, what went wrong
 // while reading layers, this machine's disk, or else the content itself.
 func (g *guardedImage) explain(ctx context.Context, err error) error {

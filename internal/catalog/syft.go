@@ -30,7 +30,9 @@ func (c *Cataloger) catalog(ctx context.Context, img *guardedImage, ref image.Re
 		return nil, err
 	}
 	defer done()
-	read, err := readLayers(ctx, store, img)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	read, err := readLayers(ctx, stop, store, img)
 	defer closeLayers(read)
 	if err != nil {
 		return nil, err
@@ -66,19 +68,29 @@ func (c *Cataloger) store() (store *layers.Store, done func(), err error) {
 const parallelLayers = 3
 
 // readLayers returns the layers of an image, base first. Those that could not be
-// read are nil.
-func readLayers(ctx context.Context, store *layers.Store, img *guardedImage) ([]*layers.Layer, error) {
+// read are nil. A failure stops the others. ctx has to live as long as the layers
+// are used: what was not kept is read again within it.
+func readLayers(ctx context.Context, stop context.CancelCauseFunc, store *layers.Store, img *guardedImage) ([]*layers.Layer, error) {
 	read := make([]*layers.Layer, len(img.layers))
-	group, within := errgroup.WithContext(ctx)
+	var group errgroup.Group
 	group.SetLimit(parallelLayers)
 	for i, l := range img.layers {
 		group.Go(func() (err error) {
+			defer func() {
+				if err != nil {
+					stop(err)
+				}
+			}()
 			defer recoverInto(&err)
-			read[i], err = store.Layer(within, l.key(), l.open, &spending{layer: l})
+			read[i], err = store.Layer(ctx, l.key(), l.open, &spending{layer: l})
 			return err
 		})
 	}
-	return read, group.Wait()
+	if err := group.Wait(); err != nil {
+		// The first failure, not those of the others that it stopped.
+		return read, context.Cause(ctx)
+	}
+	return read, nil
 }
 
 func closeLayers(read []*layers.Layer) {
