@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -15,6 +13,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/api"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/outbound"
 	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 )
 
@@ -27,9 +26,10 @@ type serverFlags struct {
 
 // Bounds of what one request to the service may cost.
 const (
-	clientTimeout = time.Minute
-	maxAnswer     = 32 << 20 // bytes
-	maxProblem    = 64 << 10
+	clientTimeout  = time.Minute
+	connectTimeout = 30 * time.Second
+	maxAnswer      = 32 << 20 // bytes
+	maxProblem     = 64 << 10
 )
 
 // client asks the API of a running service. The token goes to that service and
@@ -51,16 +51,12 @@ func (f serverFlags) client() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if f.CAFile != "" {
-		pool, err := authorities(f.CAFile)
-		if err != nil {
-			return nil, err
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	roots, err := outbound.Roots(f.CAFile)
+	if err != nil {
+		return nil, errs.Op("--ca-file", err)
 	}
 	return &client{base: base, token: token, http: &http.Client{
-		Transport: transport, Timeout: clientTimeout,
+		Transport: outbound.NewTransport(outbound.Settings{Roots: roots, ConnectTimeout: connectTimeout}), Timeout: clientTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
@@ -104,21 +100,6 @@ func (f serverFlags) token() (string, error) {
 		return "", errs.New(errs.Invalid, "the token holds a character that no token has").WithHint("a token is one line that begins with tw_")
 	}
 	return token, nil
-}
-
-func authorities(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, errs.Wrap(errs.Invalid, "--ca-file", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errs.New(errs.Invalid, "--ca-file: %s holds no certificate in PEM form", file)
-	}
-	return pool, nil
 }
 
 // get asks for a path below the prefix of the API, as "/trace", and decodes the

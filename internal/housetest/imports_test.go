@@ -17,7 +17,7 @@ var levels = map[string]int{
 
 	// The work, and the plumbing.
 	"internal/scan": 1, "internal/inventory": 1, "internal/report": 1, "internal/reconcile": 1,
-	"internal/httpserver": 1, "internal/telemetry": 1, "internal/filelock": 1,
+	"internal/httpserver": 1, "internal/outbound": 1, "internal/telemetry": 1, "internal/filelock": 1,
 
 	// Edges: each knows one thing of the outside world.
 	"internal/webhook": 2, "internal/webhook/keys": 2, "internal/registry": 2, "internal/catalog": 2, "internal/catalog/layers": 2, "internal/match": 2,

@@ -11,10 +11,14 @@ import (
 	"io"
 	"log"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +147,71 @@ func TestClientCertificate(t *testing.T) {
 	s.ClientCertFile, s.ClientKeyFile = "", ""
 	if err := resolve(client(t, s)); !errs.Is(err, errs.Unauthorized) || !strings.Contains(errs.Hint(err), "wants a client certificate") {
 		t.Errorf("without a certificate: %v of kind %s with hint %q", err, errs.KindOf(err), errs.Hint(err))
+	}
+}
+
+// tunnel is a proxy behind which every host is the one at addr.
+func tunnel(t *testing.T, addr string) *url.URL {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		inside, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+		outside, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		go func() { _, _ = io.Copy(inside, outside); _ = inside.Close() }()
+		_, _ = io.Copy(outside, inside)
+		_ = outside.Close()
+	}))
+	t.Cleanup(server.Close)
+	u, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// Where a redirect leads has no business with the client certificate.
+func TestTheClientCertificateStaysWithTheRegistry(t *testing.T) {
+	f := newFake(t)
+	d := f.tag(image.MediaTypeOCIManifest, f.image("amd64"))
+	shown := map[string][]bool{}
+	f.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		shown[r.Host] = append(shown[r.Host], len(r.TLS.PeerCertificates) > 0)
+		path, isBlob := strings.CutPrefix(r.URL.Path, "/v2/shop/web/blobs/")
+		switch {
+		case r.Host == "store.example.com":
+			_, _ = w.Write(f.content[strings.TrimPrefix(r.URL.Path, "/")].body)
+		case isBlob:
+			http.Redirect(w, r, "https://store.example.com/blobs/"+path, http.StatusFound)
+		}
+		return isBlob || r.Host == "store.example.com"
+	}
+	a, dir := newAuthority(t), t.TempDir()
+	cert, key, ca := filepath.Join(dir, "client.pem"), filepath.Join(dir, "client.key"), filepath.Join(dir, "ca.pem")
+	a.client(t, cert, key, time.Time{})
+	writePEM(t, ca, "CERTIFICATE", a.cert.Raw)
+	own, ownKey := a.sign(t, &x509.Certificate{DNSNames: []string{"registry.example.com", "store.example.com"}})
+	server := httptest.NewUnstartedServer(f)
+	server.TLS = &tls.Config{
+		ClientAuth: tls.RequestClientCert, Certificates: []tls.Certificate{{Certificate: [][]byte{own.Raw}, PrivateKey: ownKey}},
+	}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	s := registry.Settings{Name: "test", Host: "registry.example.com", CAFile: ca, ClientCertFile: cert, ClientKeyFile: key}
+	public := func(string) ([]netip.Addr, error) { return []netip.Addr{netip.MustParseAddr("93.184.216.34")}, nil }
+	err := readLayers(t, client(t, s.WithProxy(tunnel(t, server.Listener.Addr().String()), public)), d)
+	if err != nil || len(shown["registry.example.com"]) == 0 || len(shown["store.example.com"]) == 0 {
+		t.Fatalf("reading returned %v; asked were %v", err, shown)
+	}
+	if slices.Contains(shown["registry.example.com"], false) || slices.Contains(shown["store.example.com"], true) {
+		t.Errorf("the certificate was shown, by host: %v", shown)
 	}
 }
 

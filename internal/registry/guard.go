@@ -10,6 +10,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/outbound"
 )
 
 // guard is the one door through which requests for a registry leave. It decides
@@ -35,21 +36,15 @@ type guard struct {
 }
 
 func newGuard(s Settings, endpoint string, l *line) (*guard, error) {
-	roots, err := s.roots()
+	roots, err := outbound.Roots(s.CAFile)
 	if err == nil {
 		err = s.checkClientCertificate()
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &guard{
-		settings: s,
-		endpoint: endpoint,
-		line:     l,
-		trusted:  newTransport(s, roots, false),
-		public:   newTransport(s, roots, true),
-		realms:   map[string]error{},
-	}, nil
+	trusted, public := newTransports(s, roots)
+	return &guard{settings: s, endpoint: endpoint, line: l, trusted: trusted, public: public, realms: map[string]error{}}, nil
 }
 
 // RoundTrip sends a request that is allowed, once the registry's limits let it,

@@ -3,7 +3,6 @@ package registry
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
@@ -12,22 +11,6 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
-
-func TestIsPublic(t *testing.T) {
-	tests := map[string]bool{
-		"8.8.8.8": true, "2606:4700::1111": true, "::ffff:8.8.8.8": true,
-		"127.0.0.1": false, "::1": false, "10.1.2.3": false, "172.16.0.1": false, "192.168.1.1": false,
-		"169.254.169.254": false, "fe80::1": false, "fe80::1%eth0": false, "fd00::1": false, "fec0::1": false,
-		"100.64.0.1": false, "0.0.0.0": false, "0.1.2.3": false, "::": false, "255.255.255.255": false, "240.0.0.1": false,
-		"224.0.0.1": false, "ff02::1": false, "198.18.0.1": false, "192.0.0.192": false,
-		"::ffff:127.0.0.1": false, "::ffff:169.254.169.254": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false,
-	}
-	for s, want := range tests {
-		if got := isPublic(netip.MustParseAddr(s)); got != want {
-			t.Errorf("isPublic(%s) is %v", s, got)
-		}
-	}
-}
 
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -68,17 +51,6 @@ func TestInstructionIsCutBetweenLetters(t *testing.T) {
 	}
 	if s := "COPY . /"; instruction(s) != s {
 		t.Errorf("a short instruction was changed")
-	}
-}
-
-// Where a redirect leads has no business with the client certificate.
-func TestTheClientCertificateStaysWithTheRegistry(t *testing.T) {
-	s := Settings{ClientCertFile: "cert.pem", ClientKeyFile: "key.pem"}
-	if newTransport(s, nil, true).TLSClientConfig.GetClientCertificate != nil {
-		t.Error("it would be shown to any public address")
-	}
-	if newTransport(s, nil, false).TLSClientConfig.GetClientCertificate == nil {
-		t.Error("it would not be shown to the registry")
 	}
 }
 

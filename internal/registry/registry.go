@@ -9,9 +9,7 @@ package registry
 
 import (
 	"context"
-	"crypto/x509"
 	"net"
-	"os"
 	"strings"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/outbound"
 )
 
 // Settings describe one registry. Only Host is required.
@@ -62,7 +61,7 @@ type Settings struct {
 	// credential is what Auth says, as it is now.
 	credential *credential
 	// network is what leads out; nil for the system's.
-	network *network
+	network *outbound.Network
 }
 
 // Limits are how hard one process may use a registry. They hold for everything
@@ -177,25 +176,6 @@ func (c *Client) at(ref image.Reference) (*connection, error) {
 		return nil, errs.New(errs.Invalid, "%.300q is not a repository", ref.Repository)
 	}
 	return conn, nil
-}
-
-// roots returns the certificates to trust, nil for the system's.
-func (s Settings) roots() (*x509.CertPool, error) {
-	if s.CAFile == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(s.CAFile)
-	if err != nil {
-		return nil, errs.New(errs.Invalid, "CA file: %v", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errs.New(errs.Invalid, "CA file %s holds no PEM certificate", s.CAFile)
-	}
-	return pool, nil
 }
 
 // hostname cuts the port off a host[:port].

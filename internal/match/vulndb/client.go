@@ -1,17 +1,13 @@
 package vulndb
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
-	"golang.org/x/net/http/httpproxy"
-
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/outbound"
 )
 
 // latestURL returns the address of the latest.json that a configured URL means.
@@ -30,34 +26,14 @@ func latestURL(raw string) (*url.URL, error) {
 // newClient returns a client that honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY
 // as they are now and trusts the authorities of caFile besides the system's.
 func newClient(caFile string) (*http.Client, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	proxy := httpproxy.FromEnvironment().ProxyFunc()
-	t.Proxy = func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }
-	t.ResponseHeaderTimeout = 30 * time.Second
+	roots, err := outbound.Roots(caFile)
+	if err != nil {
+		return nil, errs.Op("vulndb", err)
+	}
+	const patience = 30 * time.Second
+	t := outbound.NewTransport(outbound.Settings{Roots: roots, ConnectTimeout: patience, AnswerTimeout: patience})
 	t.DisableCompression = true // the bytes of the archive are what the checksum is of
-	if caFile != "" {
-		pool, err := authorities(caFile)
-		if err != nil {
-			return nil, err
-		}
-		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	}
 	return &http.Client{Transport: t, CheckRedirect: checkRedirect}, nil
-}
-
-func authorities(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, errs.Wrap(errs.Invalid, "vulndb: read the CA file", err)
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, errs.New(errs.Invalid, "vulndb: the CA file %s holds no certificate in PEM form", file)
-	}
-	return pool, nil
 }
 
 // checkRedirect follows redirects, but never from https to http. No target

@@ -21,6 +21,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidewaiter/tidewaiter/internal/outbound"
 )
 
 const (
@@ -119,12 +121,13 @@ func (o *outside) requests() []string {
 // keys reach the server under whatever name, and everything else is as usual.
 func (o *outside) keys(t *testing.T, c *clock) *Keys {
 	t.Helper()
-	real, err := newTransport(o.ca)
+	roots, err := outbound.Roots(o.ca)
 	if err != nil {
 		t.Fatal(err)
 	}
-	real.proxy = noProxy
-	real.direct.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+	real := outbound.NewTransport(outbound.Settings{Roots: roots})
+	real.Proxy, real.DisableKeepAlives = nil, true
+	real.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, o.Listener.Addr().String())
 	}
 	k, err := New(Options{Transport: real, Now: c.Now})

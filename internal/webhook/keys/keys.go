@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
+
+	"github.com/tidewaiter/tidewaiter/internal/outbound"
 )
 
 // Options say how to connect. The zero value is usable.
@@ -29,6 +31,9 @@ type Options struct {
 	Transport http.RoundTripper
 	// Now is the clock; nil stands for time.Now.
 	Now func() time.Time
+
+	// network is what leads out; nil for the system's.
+	network *outbound.Network
 }
 
 // Keys fetches and keeps what signatures are checked with. It is safe for
@@ -59,7 +64,7 @@ const (
 // file cannot be used.
 func New(o Options) (*Keys, error) {
 	if o.Transport == nil {
-		t, err := newTransport(o.CAFile)
+		t, err := o.transport()
 		if err != nil {
 			return nil, err
 		}

@@ -1,12 +1,13 @@
 package keys
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,9 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/outbound"
 )
-
-func noProxy(*url.URL) (*url.URL, error) { return nil, nil }
 
 // withoutProxy is an environment without one.
 func withoutProxy(t *testing.T) {
@@ -56,19 +56,6 @@ func TestNoPrivateAddress(t *testing.T) {
 	}
 }
 
-func TestIsPublic(t *testing.T) {
-	for address, want := range map[string]bool{
-		"8.8.8.8": true, "2606:4700::1": true, "52.94.0.1": true,
-		"10.0.0.1": false, "172.16.0.1": false, "192.168.1.1": false, "127.0.0.1": false, "169.254.169.254": false, "100.64.0.1": false,
-		"0.0.0.0": false, "255.255.255.255": false, "224.0.0.1": false, "198.18.0.1": false, "240.0.0.1": false,
-		"::": false, "::1": false, "fe80::1": false, "fd00::1": false, "::ffff:10.0.0.1": false, "64:ff9b::a00:1": false, "2002:a00:1::": false,
-	} {
-		if got := isPublic(netip.MustParseAddr(address)); got != want {
-			t.Errorf("%s: %v", address, got)
-		}
-	}
-}
-
 // TestProxy goes through the proxy of the environment, which may have a private
 // address, and trusts the authorities of the CA file.
 func TestProxy(t *testing.T) {
@@ -94,7 +81,9 @@ func TestProxy(t *testing.T) {
 	}))
 	t.Cleanup(proxy.Close)
 	t.Setenv("HTTPS_PROXY", proxy.URL)
-	k, err := New(Options{CAFile: o.ca})
+	network := outbound.System()
+	network.LookUp = func(context.Context, string, string) ([]netip.Addr, error) { return nil, errors.New("no resolver") }
+	k, err := New(Options{CAFile: o.ca, network: &network})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +94,7 @@ func TestProxy(t *testing.T) {
 	if _, err := k.get(t.Context(), "https://169.254.169.254/keys", 100, fetchTimeout); err == nil || asked.Load() != "CONNECT issuer.example:443" {
 		t.Errorf("the proxy was asked %v: %v", asked.Load(), err)
 	}
-	untrusting, err := New(Options{})
+	untrusting, err := New(Options{network: &network})
 	if err != nil {
 		t.Fatal(err)
 	}
