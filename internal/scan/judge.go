@@ -8,6 +8,15 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
 )
 
+// knownInventory is that of an image that was catalogued before.
+func (r *run) knownInventory(ctx context.Context, m Manifest) (*inventory.Inventory, error) {
+	inv, err := r.Store.Inventory(ctx, m.Digest)
+	if err == nil {
+		r.tracker.Packages(len(inv.Packages))
+	}
+	return inv, err
+}
+
 // judgeAndSave judges what nobody judged yet and stores the answer. When the
 // active build changes in between, it judges again with the new one.
 func (r *run) judgeAndSave(ctx context.Context, m Manifest, a Answer) error {
@@ -16,7 +25,7 @@ func (r *run) judgeAndSave(ctx context.Context, m Manifest, a Answer) error {
 		if err := r.judge(ctx, m, &a); err != nil {
 			return errs.Op("scan: match "+string(m.Digest), err)
 		}
-		err := r.phase("store", m.Platform.String(), func() (int64, error) {
+		err := r.phase(PhaseStore, m.Platform.String(), func() (int64, error) {
 			return 0, r.Store.SaveAnswer(ctx, r.job, a)
 		})
 		if !errs.Is(err, errs.Conflict) || try == tries {
@@ -43,7 +52,7 @@ func (r *run) judge(ctx context.Context, m Manifest, a *Answer) error {
 	if err != nil {
 		return err
 	}
-	return r.phase("match", m.Platform.String(), func() (int64, error) {
+	return r.phase(PhaseMatch, m.Platform.String(), func() (int64, error) {
 		return int64(len(todo)), JudgeInto(ctx, session, a, todo)
 	})
 }

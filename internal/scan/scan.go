@@ -26,10 +26,13 @@ const (
 )
 
 // ReasonCovered is why the scan of an untagged push ended canceled: an index came
-// that lists its manifest, and the scan of the index looks at it. Other canceled
-// scans gave way to a newer one of their target and keep the reason of their last
-// attempt.
-const ReasonCovered = "covered"
+// that lists its manifest, and the scan of the index looks at it. ReasonCanceled is
+// that of a scan somebody canceled. Other canceled scans gave way to a newer one
+// of their target and keep the reason of their last attempt.
+const (
+	ReasonCovered  = "covered"
+	ReasonCanceled = "canceled"
+)
 
 // ManifestState is what we know of a manifest. Every manifest has one.
 type ManifestState string
@@ -57,13 +60,6 @@ const (
 	CauseReconcile Cause = "reconcile"
 )
 
-// Priorities of scans; greater goes first.
-const (
-	PriorityReconcile = -10
-	PriorityPush      = 0
-	PriorityRequest   = 10
-)
-
 // Job is a claimed scan: what to do, and the lease that entitles to store the
 // result.
 type Job struct {
@@ -77,9 +73,20 @@ type Job struct {
 	Ref image.Reference
 }
 
+// The phases of a scan, in their order. Pulling is a part of cataloguing where
+// phases are timed.
+const (
+	PhaseResolve   = "resolve"
+	PhasePull      = "pull"
+	PhaseCatalogue = "catalogue"
+	PhaseInventory = "inventory"
+	PhaseMatch     = "match"
+	PhaseStore     = "store"
+)
+
 // Phase is one timed step of a scan.
 type Phase struct {
-	Name     string        `json:"name"` // "resolve", "pull", "catalogue", "inventory", "match", "store"
+	Name     string        `json:"name"` // PhaseResolve and so on
 	Platform string        `json:"platform,omitempty"`
 	Duration time.Duration `json:"duration_ns"`
 	Bytes    int64         `json:"bytes,omitempty"`
@@ -107,6 +114,9 @@ type Manifest struct {
 	Created      time.Time  // when its config says it was made; zero when nobody says
 	Layers       []Layer    // of an image
 	Children     []Manifest // of an index, in its order
+	// Unread is true for a child whose own content was not read: what is said of
+	// it is what the index says, and gives way to anybody who reads it.
+	Unread bool
 	// Excluded names the rule that leaves the manifest out; empty for one that
 	// is wanted.
 	Excluded string

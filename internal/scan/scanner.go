@@ -151,9 +151,10 @@ type Result struct {
 }
 
 // Scan does the whole work for a job. It returns the first error of an image
-// after the others were scanned; its kind decides about another attempt.
+// after the others were scanned; its kind decides about another attempt. The
+// Tracker of ctx, if any, is told how far it is.
 func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
-	run := &run{Scanner: s, job: job}
+	run := &run{Scanner: s, job: job, tracker: TrackerOf(ctx)}
 	root, err := run.resolve(ctx)
 	if errs.Is(err, errs.NotFound) {
 		return run.result, run.gone(ctx, err)
@@ -169,7 +170,9 @@ func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
 		return run.result, err
 	}
 	var failed error
-	for _, m := range root.Runnable() {
+	images := root.Runnable()
+	for i, m := range images {
+		run.tracker.Image(m.Platform.String(), i+1, len(images))
 		if err := run.image(ctx, m); err != nil {
 			if endsScan(ctx, err) {
 				return run.result, err
@@ -195,8 +198,9 @@ func endsScan(ctx context.Context, err error) bool {
 // run is one scan under way.
 type run struct {
 	*Scanner
-	job    Job
-	result Result
+	job     Job
+	tracker *Tracker // may be nil
+	result  Result
 }
 
 func (r *run) resolve(ctx context.Context) (Manifest, error) {
@@ -205,7 +209,7 @@ func (r *run) resolve(ctx context.Context) (Manifest, error) {
 		return Manifest{Digest: r.job.Ref.Digest, Kind: image.KindSBOM}, nil
 	}
 	var root Manifest
-	err := r.phase("resolve", "", func() (n int64, err error) {
+	err := r.phase(PhaseResolve, "", func() (n int64, err error) {
 		root, err = r.Registry.Resolve(ctx, r.target())
 		return root.Size, err
 	})
@@ -303,7 +307,7 @@ func (r *run) image(ctx context.Context, m Manifest) error {
 	}
 	answer := Answer{Manifest: m.Digest, CatalogVersion: r.Cataloger.Version(), Partial: Partial(m.Platform.OS)}
 	if known.Catalogued {
-		answer.Inventory, err = r.Store.Inventory(ctx, m.Digest)
+		answer.Inventory, err = r.knownInventory(ctx, m)
 	} else {
 		err = r.catalogue(ctx, m, &answer)
 	}
@@ -319,7 +323,7 @@ func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
 		return err
 	}
 	var doc sbom.Document
-	err := r.phase("catalogue", m.Platform.String(), func() (n int64, err error) {
+	err := r.phase(PhaseCatalogue, m.Platform.String(), func() (n int64, err error) {
 		doc, err = r.document(ctx, m)
 		return m.ContentSize, err
 	})
@@ -327,11 +331,12 @@ func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
 		return errs.Op("scan: catalogue "+string(m.Digest), err)
 	}
 	r.result.Pulled += m.ContentSize
+	r.tracker.Packages(doc.Packages)
 	a.Document = &doc
 	if a.Partial == "" {
 		a.Partial = Partial(doc.OS)
 	}
-	return r.phase("inventory", m.Platform.String(), func() (n int64, err error) {
+	return r.phase(PhaseInventory, m.Platform.String(), func() (n int64, err error) {
 		a.Inventory, err = r.Matcher.Inventory(ctx, doc)
 		return int64(len(doc.JSON)), errs.Op("scan: inventory of "+string(m.Digest), err)
 	})
@@ -347,11 +352,12 @@ func (r *run) document(ctx context.Context, m Manifest) (sbom.Document, error) {
 	}
 	ref := r.job.Ref
 	ref.Digest = m.Digest
+	r.tracker.Begin(PhasePull)
 	img, err := r.Registry.Image(ctx, ref)
 	if err != nil {
 		return sbom.Document{}, err
 	}
-	return r.Cataloger.Catalog(ctx, img, ref)
+	return r.Cataloger.Catalog(ctx, Follow(r.tracker, img), ref)
 }
 
 func (r *run) withinLimits(m Manifest) error {
@@ -378,6 +384,7 @@ func Partial(os string) string {
 // phase runs a step and notes how long it took. Its bytes are packages for the
 // match step.
 func (r *run) phase(name, platform string, step func() (int64, error)) error {
+	r.tracker.Begin(name)
 	start := time.Now()
 	n, err := step()
 	r.result.Phases = append(r.result.Phases, Phase{Name: name, Platform: platform, Duration: time.Since(start), Bytes: n})
