@@ -217,7 +217,7 @@ func (s *Store) endAttempt(ctx context.Context, op, query string, job scan.Job, 
 		if tag.RowsAffected() == 0 {
 			return leaseLost(job)
 		}
-		return failUnanswered(ctx, tx, []int64{job.ID})
+		return errors.Join(failUnanswered(ctx, tx, []int64{job.ID}), handOn(ctx, tx, []int64{job.ID}))
 	})
 }
 
@@ -258,6 +258,24 @@ func failUnanswered(ctx context.Context, tx pgx.Tx, scans []int64) error {
 	return nil
 }
 
+// handOn queues what those scans had found that gave way to a newer one of their
+// tag and leave it without an answer: the tag may lead elsewhere by now, and then
+// nobody would look at it.
+func handOn(ctx context.Context, tx pgx.Tx, scans []int64) error {
+	const queue = `
+		INSERT INTO scan (registry_id, repository_id, digest, cause, priority)
+		SELECT DISTINCT r.registry_id, r.id, m.digest, @cause, @priority::smallint
+		  FROM scan s
+		  JOIN repository r ON r.id = s.repository_id
+		  JOIN manifest m ON m.id = s.manifest_id AND m.state = 'queued'
+		  JOIN repository_manifest rm ON rm.repository_id = r.id AND rm.manifest_id = m.id AND rm.presence = 'present'
+		 WHERE s.id = ANY (@scans) AND s.state = 'canceled' AND s.tag <> ''
+		   AND NOT EXISTS (SELECT 1 FROM scan o WHERE o.state = 'queued' AND o.repository_id = r.id AND o.tag = s.tag AND o.digest = m.digest)
+		ON CONFLICT DO NOTHING` // ReleaseScans brings them into the line
+	_, err := tx.Exec(ctx, queue, pgx.NamedArgs{"scans": scans, "cause": string(scan.CauseReconcile), "priority": scan.PriorityReconcile})
+	return err
+}
+
 // words renders an error for people, bounded.
 func words(err error) string {
 	if err == nil {
@@ -290,7 +308,7 @@ func (s *Store) SweepScans(ctx context.Context, maxAttempts int, enqueue Enqueue
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(releaseManifests(ctx, tx, leases), failUnanswered(ctx, tx, ids)); err != nil {
+		if err := errors.Join(releaseManifests(ctx, tx, leases), failUnanswered(ctx, tx, ids), handOn(ctx, tx, ids)); err != nil {
 			return err
 		}
 		revived = len(ids)

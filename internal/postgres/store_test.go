@@ -143,6 +143,48 @@ func TestRetryWaitsAndGivesWayToANewerPush(t *testing.T) {
 	}
 }
 
+// What a scan had found before it gave way is not found again under its tag.
+func TestAScanThatGivesWayHandsOnWhatItFound(t *testing.T) {
+	for name, end := range map[string]func(*fixture, scan.Job){
+		"it failed": func(f *fixture, job scan.Job) {
+			f.ok(f.store.RetryScan(f.t.Context(), job, scan.Result{Digest: digestOf("one")}, errs.New(errs.Unavailable, "down"), time.Hour, true))
+		},
+		"its worker vanished": func(f *fixture, _ scan.Job) {
+			f.exec(`UPDATE scan SET lease_until = now() - interval '1 second' WHERE state = 'running'`)
+			_, err := f.store.SweepScans(f.t.Context(), 6, noPermits)
+			f.ok(err)
+		},
+	} {
+		for tag, digest := range map[string]image.Digest{"moved": digestOf("two"), "the same": digestOf("one")} {
+			t.Run(name+", "+tag, func(t *testing.T) {
+				f := newFixture(t)
+				f.push("id:1", "team/app", "1.0", digestOf("one"))
+				job := f.claim()
+				f.ok(f.store.SaveManifest(t.Context(), job, imageManifest("one")))
+				f.ok(f.store.Reserve(t.Context(), job, digestOf("one")))
+				f.push("id:2", "team/app", "1.0", digest)
+				end(f, job)
+				f.release()
+				want := []scan.Job{{Ref: image.Reference{Tag: "1.0", Digest: digest}, Cause: scan.CausePush}}
+				if digest != digestOf("one") {
+					want = append(want, scan.Job{Ref: image.Reference{Digest: digestOf("one")}, Cause: scan.CauseReconcile})
+				}
+				var got []scan.Job
+				for range want {
+					next := f.claim()
+					got = append(got, scan.Job{Ref: image.Reference{Tag: next.Ref.Tag, Digest: next.Ref.Digest}, Cause: next.Cause})
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Error(diff)
+				}
+				if n := f.count("scan WHERE state = 'queued'"); n != 0 {
+					t.Errorf("%d scans more", n)
+				}
+			})
+		}
+	}
+}
+
 func TestReserveExcludesASecondScanOfTheSameDigest(t *testing.T) {
 	f := newFixture(t)
 	f.push("1", "team/app", "a", "")
