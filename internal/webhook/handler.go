@@ -34,8 +34,9 @@ func WithLogger(logger *slog.Logger) Option {
 	return func(h *handler) { h.logger = logger }
 }
 
-// maxReading bounds how many bodies are read at once, over all endpoints: it
-// bounds the memory that callers can hold who have not proved anything yet.
+// maxReading bounds how many bodies are read at once, over all endpoints, and so
+// the memory that callers can hold. Callers who have not proved anything yet have
+// as many places of their own: they cannot keep out those who have.
 const maxReading = 128
 
 // WithKeys sets where the keys of senders that sign are found. Without it such
@@ -51,7 +52,9 @@ func WithRejections(told func(registry string, status int, reason, detail string
 }
 
 type handler struct {
+	// reading and strangers are the places of callers with and without proof.
 	reading   chan struct{}
+	strangers chan struct{}
 	endpoints map[string]door
 	sink      Sink
 	metrics   Metrics
@@ -68,6 +71,7 @@ type handler struct {
 func NewHandler(endpoints []Endpoint, sink Sink, metrics Metrics, options ...Option) (http.Handler, error) {
 	h := &handler{
 		reading:   make(chan struct{}, maxReading),
+		strangers: make(chan struct{}, maxReading),
 		endpoints: make(map[string]door, len(endpoints)),
 		sink:      sink,
 		metrics:   metrics.orUnregistered(),
@@ -155,9 +159,13 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request, d door, rest stri
 			return reading{}, err
 		}
 	}
+	places := h.reading
+	if d.Auth.needsBody() || d.Auth.Kind == AuthNone {
+		places = h.strangers
+	}
 	select {
-	case h.reading <- struct{}{}:
-		defer func() { <-h.reading }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	default:
 		return reading{}, &errs.Error{Kind: errs.Unavailable, Op: "webhook: too many requests at once", RetryAfter: time.Second}
 	}

@@ -180,6 +180,34 @@ func TestLargeBodyOverTheWire(t *testing.T) {
 	}
 }
 
+// TestStrangersKeepOutStrangersAlone: bodies that never end, sent by whoever likes
+// to an endpoint that verifies them, do not cost a push of a sender that is known.
+func TestStrangersKeepOutStrangersAlone(t *testing.T) {
+	known, signed := openEndpoint("generic"), openEndpoint("ghcr")
+	known.Auth = Auth{Kind: AuthBearer, Secrets: []string{"s3cret"}}
+	signed.Registry, signed.Auth = "signed", Auth{Kind: AuthHMACSHA256, Secrets: []string{"s3cret"}}
+	h := mustHandler(t, &keeper{}, known, signed)
+	for range maxReading {
+		body, end := io.Pipe()
+		defer func() { _ = end.Close() }()
+		go h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/webhooks/signed", body))
+		if _, err := end.Write([]byte(" ")); err != nil { // it is being read
+			t.Fatal(err)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/webhooks/signed", strings.NewReader("{}")))
+	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
+		t.Errorf("one stranger more is answered %d", w.Code)
+	}
+	w = httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/webhooks/prod", strings.NewReader(`{"image":"a/b:1"}`))
+	r.Header.Set("Authorization", "Bearer s3cret")
+	if h.ServeHTTP(w, r); w.Code != http.StatusAccepted {
+		t.Errorf("the sender that is known is answered %d %s", w.Code, w.Body)
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
