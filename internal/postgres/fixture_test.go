@@ -11,16 +11,18 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
-	"github.com/tidewaiter/tidewaiter/internal/pgtest"
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
+	"github.com/tidewaiter/tidewaiter/internal/postgres/postgrestest"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
-// fixture is a store with one registry and an active build.
+// fixture takes the steps of a scan one by one; where only their outcome
+// matters, a world of postgrestest is enough.
 type fixture struct {
 	t     *testing.T
+	world *postgrestest.World
 	pool  *pgxpool.Pool
 	store *postgres.Store
 }
@@ -29,15 +31,8 @@ var build1 = vuln.Build{Checksum: "sha256:one", SchemaVersion: "v6.1.0", Built: 
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	pool := pgtest.New(t)
-	f := &fixture{t: t, pool: pool, store: postgres.New(pool)}
-	f.ok(f.store.SyncRegistries(t.Context(), []postgres.Registry{{Name: "prod", Host: "registry.example"}, {Name: "sboms", Host: "sboms"}}))
-	_, active, err := f.store.BeginBuild(t.Context(), build1)
-	f.ok(err)
-	if !active {
-		t.Fatal("the first build is not active")
-	}
-	return f
+	w := postgrestest.NewWith(t, build1, postgres.Registry{Name: "prod", Host: "registry.example"}, postgres.Registry{Name: "sboms", Host: "sboms"})
+	return &fixture{t: t, world: w, pool: w.Pool, store: w.Store}
 }
 
 func (f *fixture) ok(err error) {
@@ -60,22 +55,11 @@ func (f *fixture) push(key, repository, tag string, digest image.Digest) postgre
 // claim takes the next scan, which must exist.
 func (f *fixture) claim() scan.Job {
 	f.t.Helper()
-	f.release()
-	job, err := f.store.ClaimScan(f.t.Context())
-	f.ok(err)
-	if job == nil {
-		f.t.Fatal("no scan is due")
-	}
-	return *job
+	return *f.world.Claim()
 }
 
 // release brings into the line what is due.
-func (f *fixture) release() int {
-	f.t.Helper()
-	n, err := f.store.ReleaseScans(f.t.Context(), noPermits)
-	f.ok(err)
-	return n
-}
+func (f *fixture) release() int { return f.world.Release() }
 
 // count returns the number of rows a query finds.
 func (f *fixture) count(query string, args ...any) int {

@@ -44,12 +44,21 @@ type World struct {
 // New returns a world on a database of its own.
 func New(t testing.TB) *World {
 	t.Helper()
+	return NewWith(t, NewBuild("one"), postgres.Registry{Name: "main", Host: Host}, postgres.Registry{Name: "sboms", Host: "sboms"})
+}
+
+// NewWith returns a world with another build and other registries, for tests
+// that take the steps of a scan themselves: what pushes takes "main" for granted.
+func NewWith(t testing.TB, build vuln.Build, registries ...postgres.Registry) *World {
+	t.Helper()
 	pool := pgtest.New(t)
-	w := &World{t: t, Pool: pool, Store: postgres.New(pool), Vulnerabilities: map[vuln.Ref]vuln.Vulnerability{}}
-	w.must(w.Store.SyncRegistries(t.Context(), []postgres.Registry{{Name: "main", Host: Host}, {Name: "sboms", Host: "sboms"}}))
-	w.Build = NewBuild("one")
-	_, _, err := w.Store.BeginBuild(t.Context(), w.Build)
+	w := &World{t: t, Pool: pool, Store: postgres.New(pool), Build: build, Vulnerabilities: map[vuln.Ref]vuln.Vulnerability{}}
+	w.must(w.Store.SyncRegistries(t.Context(), registries))
+	_, active, err := w.Store.BeginBuild(t.Context(), build)
 	w.must(err)
+	if !active {
+		t.Fatal("postgrestest: the first build is not active")
+	}
 	return w
 }
 
@@ -192,11 +201,18 @@ func (w *World) run(root scan.Manifest, images []Image) image.Digest {
 	return root.Digest
 }
 
-// Claim takes the scan whose turn it is.
+// Release brings into the line what is due, and returns how many that were.
+func (w *World) Release() int {
+	w.t.Helper()
+	n, err := w.Store.ReleaseScans(w.t.Context(), NoPermits)
+	w.must(err)
+	return n
+}
+
+// Claim takes the scan whose turn it is, which must exist.
 func (w *World) Claim() *scan.Job {
 	w.t.Helper()
-	_, err := w.Store.ReleaseScans(w.t.Context(), NoPermits)
-	w.must(err)
+	w.Release()
 	job, err := w.Store.ClaimScan(w.t.Context())
 	w.must(err)
 	if job == nil {
