@@ -99,13 +99,14 @@ func (r *rig) serve(ctx context.Context, dir, database string, workers bool) err
 database: {url: %q, max_conns: 20}
 listen: %q
 vulndb: {dir: %q, auto_update: false}
+cache: {dir: %q}
 workers: {enabled: %v, count: 1}
 registries:
   - name: local
     host: %q
     plain_http: true
     webhook: {format: distribution, auth: {kind: bearer, secrets: [%q]}}
-`, database, r.address, filepath.Join(dir, "vulndb"), workers, r.registry.Host(), secret)
+`, database, r.address, filepath.Join(dir, "vulndb"), filepath.Join(dir, "layers"), workers, r.registry.Host(), secret)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -36,6 +36,7 @@ type scanCmd struct {
 	DB           string    `name:"db" placeholder:"PATH" help:"Vulnerability database: a directory of tidewaiter vulndb, a directory with vulnerability.db, or an archive."`
 	Config       string    `short:"c" placeholder:"FILE" help:"Configuration file of the service, for its registries and its vulnerability database."`
 	TempDir      string    `placeholder:"DIR" env:"TIDEWAITER_TEMP_DIR" help:"Where the image is unpacked while it is read."`
+	CacheDir     string    `placeholder:"DIR" env:"TIDEWAITER_CACHE_DIR" help:"Keep what was read of layers here, for other images; without it nothing is kept."`
 	Quiet        bool      `short:"q" help:"No progress and no notes on standard error."`
 }
 
@@ -89,7 +90,7 @@ func (c *scanCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	defer closeSession()
-	cataloger := catalog.New(catalog.Options{TempDir: c.tempDir(loaded)})
+	cataloger := catalog.New(c.catalogOptions(loaded))
 	result, err := c.scan(ctx, loaded, cataloger, session, steps)
 	if err != nil {
 		return err
@@ -110,6 +111,13 @@ func (c *scanCmd) load() (config.Config, error) {
 		return config.Default(), nil
 	}
 	return config.Load(c.Config, os.LookupEnv)
+}
+
+func (c *scanCmd) catalogOptions(loaded config.Config) catalog.Options {
+	return catalog.Options{
+		TempDir: c.tempDir(loaded), CacheDir: c.CacheDir,
+		CacheBytes: int64(loaded.Cache.MaxBytes), KeepFree: int64(loaded.Cache.KeepFree),
+	}
 }
 
 func (c *scanCmd) tempDir(loaded config.Config) string {

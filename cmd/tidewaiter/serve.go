@@ -24,6 +24,7 @@ type serveCmd struct {
 	API         *bool  `name:"api" setting:"yes" negatable:"" help:"Serve the JSON API."`
 	VulndbDir   string `setting:"yes" placeholder:"DIR" help:"Directory of vulnerability databases."`
 	TempDir     string `setting:"yes" placeholder:"DIR" help:"Directory for files a scan needs while it runs."`
+	CacheDir    string `setting:"yes" placeholder:"DIR" help:"Directory for image layers that were read."`
 	LogLevel    string `setting:"yes" placeholder:"LEVEL" help:"Least level that is logged: debug, info, warn or error."`
 	LogFormat   string `setting:"yes" placeholder:"FORM" help:"Form of log lines: text, json, or auto for text on a terminal."`
 }
@@ -70,7 +71,7 @@ func (c *serveCmd) overrides() map[string]string {
 	byFlag := map[string]string{
 		"database-url": c.DatabaseURL, "listen": c.Listen, "admin-listen": c.AdminListen,
 		"receiver": boolText(c.Receiver), "workers": boolText(c.Workers), "api": boolText(c.API),
-		"vulndb-dir": c.VulndbDir, "temp-dir": c.TempDir, "log-level": c.LogLevel, "log-format": c.LogFormat,
+		"vulndb-dir": c.VulndbDir, "temp-dir": c.TempDir, "cache-dir": c.CacheDir, "log-level": c.LogLevel, "log-format": c.LogFormat,
 	}
 	if c.WorkerCount != nil {
 		byFlag["worker-count"] = strconv.Itoa(*c.WorkerCount)

@@ -105,7 +105,7 @@ func (a *App) assemble() error {
 	if err != nil {
 		return err
 	}
-	cataloger := catalog.New(catalogOptions(a.config))
+	cataloger := catalog.New(catalogOptions(a.config, catalog.NewMetrics(a.metrics)))
 	a.warm = cataloger.Warm
 	library, err := vulndb.Open(vulndbConfig(a.config))
 	if err != nil {

@@ -134,6 +134,7 @@ func (s *service) config(database string) config.Config {
 database: {url: %q}
 listen: %q
 vulndb: {dir: %q, auto_update: false}
+cache: {dir: %q}
 workers: {count: 2}
 receiver: {untagged_hold: 300ms, coalesce: 100ms}
 registries:
@@ -143,7 +144,7 @@ registries:
     plain_http: true
     reconcile: {interval: 0s}
     webhook: {format: distribution, auth: {kind: bearer, secrets: [%q]}}
-`, database, address, sampleDB, registry.Host(), secret)
+`, database, address, sampleDB, s.t.TempDir(), registry.Host(), secret)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}

@@ -160,6 +160,7 @@ func (c *chaos) configure(dir, url string) {
 database: {url: %q}
 listen: %q
 vulndb: {dir: %q, auto_update: false}
+cache: {dir: %q}
 workers: {count: %d}
 registries:
   - name: local
@@ -167,7 +168,7 @@ registries:
     plain_http: true
     webhook: {format: distribution, auth: {kind: bearer, secrets: [%q]}}
     %s
-`, url, c.address, filepath.Join(dir, "vulndb"), chaosWorkers, c.registry.Host(), chaosSecret, c.extra)
+`, url, c.address, filepath.Join(dir, "vulndb"), filepath.Join(dir, "layers"), chaosWorkers, c.registry.Host(), chaosSecret, c.extra)
 	if err := os.WriteFile(c.config, []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}

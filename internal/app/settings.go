@@ -9,8 +9,12 @@ import (
 
 // catalogOptions translates the configuration for the room that config must not
 // import, because it is heavy.
-func catalogOptions(c config.Config) catalog.Options {
-	return catalog.Options{TempDir: c.TempDir, MaxUncompressedBytes: int64(c.Limits.UnpackedBytes)}
+func catalogOptions(c config.Config, metrics *catalog.Metrics) catalog.Options {
+	return catalog.Options{
+		Metrics: metrics,
+		TempDir: c.TempDir, CacheDir: c.LayerCacheDir(), CacheBytes: int64(c.Cache.MaxBytes), KeepFree: int64(c.Cache.KeepFree),
+		MaxUncompressedBytes: int64(c.Limits.UnpackedBytes),
+	}
 }
 
 // intakeSettings does the same for the room on the level of config.

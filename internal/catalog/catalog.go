@@ -59,6 +59,8 @@ type Options struct {
 	MaxPackages int
 	// MaxDocumentBytes bounds the finished document; 256 MiB.
 	MaxDocumentBytes int
+	// Metrics count; nil counts nothing.
+	Metrics *Metrics
 	// free is what a layer may unpack to whatever its ratio; 1 GiB.
 	free int64
 }

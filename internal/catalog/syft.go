@@ -33,7 +33,7 @@ func (c *Cataloger) catalog(ctx context.Context, img *guardedImage, ref image.Re
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	read, err := readLayers(ctx, stop, store, img)
-	defer closeLayers(read)
+	defer c.letGo(store, read)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,12 @@ func readLayers(ctx context.Context, stop context.CancelCauseFunc, store *layers
 	return read, nil
 }
 
-func closeLayers(read []*layers.Layer) {
+// letGo closes layers and counts what they took.
+func (c *Cataloger) letGo(store *layers.Store, read []*layers.Layer) {
+	c.options.Metrics.count(read)
+	if c.options.CacheDir != "" {
+		c.options.Metrics.size(store)
+	}
 	for _, l := range read {
 		if l != nil {
 			_ = l.Close()

@@ -39,6 +39,8 @@ type Config struct {
 	VulnDB VulnDB `yaml:"vulndb"`
 	// Directory for files that a scan needs while it runs; empty means the system's.
 	TempDir string `yaml:"temp_dir" path:"true" env:"TIDEWAITER_TEMP_DIR" flag:"temp-dir"`
+	// What is kept of image layers.
+	Cache Cache `yaml:"cache"`
 	// PEM file of certificate authorities to trust for outgoing connections besides the system's. Proxies are taken from HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
 	CAFile string `yaml:"ca_file" path:"true" env:"TIDEWAITER_CA_FILE"`
 	// What one webhook, image or document may cost.

@@ -28,6 +28,7 @@ func (c Config) problems() Problems {
 	c.checkLog(&ps)
 	c.checkWork(&ps)
 	c.checkVulnDB(&ps)
+	c.checkCache(&ps)
 	c.checkLimits(&ps)
 	c.checkPlatforms(&ps)
 	c.checkRegistries(&ps)

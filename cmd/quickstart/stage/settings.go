@@ -86,6 +86,8 @@ log:
 vulndb:
   dir: {{printf "%q" .VulnDB}}
   auto_update: false   # the quickstart looks for a newer one at each start
+cache:
+  dir: {{printf "%q" .Layers}}
 registries:
   - name: local
     host: {{printf "%q" .Host}}
@@ -105,7 +107,7 @@ func (q *quickstart) writeConfig() error {
 		return errs.Op("write the configuration", err)
 	}
 	err = configTemplate.Execute(f, map[string]string{
-		"Database": q.postgres.URL(), "VulnDB": q.vulndbDir(), "Secret": q.secret,
+		"Database": q.postgres.URL(), "VulnDB": q.vulndbDir(), "Layers": filepath.Join(q.Data, "layers"), "Secret": q.secret,
 		"Listen": net.JoinHostPort("127.0.0.1", strconv.Itoa(q.port)),
 		"Host":   q.host, "Alias": net.JoinHostPort("127.0.0.1", strconv.Itoa(q.RegistryPort)),
 	})

@@ -89,6 +89,20 @@ func (l *Layer) Missed() bool {
 	return l.whole != nil
 }
 
+// Written returns how many bytes were written to disk for it.
+func (l *Layer) Written() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var n int64
+	if !l.Cached {
+		n = l.Bytes
+	}
+	if l.whole != nil {
+		n += l.whole.Written()
+	}
+	return n
+}
+
 // Close lets go of the contents. What was opened cannot be read any more.
 func (l *Layer) Close() error {
 	l.mu.Lock()

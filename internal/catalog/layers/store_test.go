@@ -200,6 +200,9 @@ func TestContentThatWasNotKept(t *testing.T) {
 	if a, b := content(t, l, "/usr/lib/a.py"), content(t, l, "/usr/lib/b.py"); a != "print()" || b != "pass" {
 		t.Errorf("contents are %q and %q", a, b)
 	}
+	if got, most := l.Written(), 2*l.Bytes+100; got <= l.Bytes || got > most {
+		t.Errorf("%d bytes were written, of the layer itself %d", got, l.Bytes)
+	}
 	if !l.Missed() || from.opened.Load() != 2 {
 		t.Errorf("missed is %v, opened %d times", l.Missed(), from.opened.Load())
 	}

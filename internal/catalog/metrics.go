@@ -1,0 +1,70 @@
+package catalog
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
+)
+
+// Metrics count what cataloguing takes. A nil *Metrics counts nothing.
+type Metrics struct {
+	layers  *prometheus.CounterVec
+	skipped prometheus.Counter
+	written prometheus.Counter
+	cache   prometheus.Gauge
+}
+
+// NewMetrics registers the metrics of cataloguing.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		layers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidewaiter_layers_total",
+			Help: "Image layers that were needed, by outcome (cached, read; read_again for a second reading because of content that was not kept).",
+		}, []string{"outcome"}),
+		skipped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tidewaiter_layer_entries_skipped_total",
+			Help: "Entries of layers that were left out because no file system could hold them.",
+		}),
+		written: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tidewaiter_layer_written_bytes_total",
+			Help: "Bytes written to disk for layers that were read.",
+		}),
+		cache: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tidewaiter_layer_cache_bytes",
+			Help: "Bytes that kept layers take on disk, as last counted; 0 before the first scan.",
+		}),
+	}
+	for _, outcome := range []string{"cached", "read", "read_again"} {
+		m.layers.WithLabelValues(outcome)
+	}
+	r.MustRegister(m.layers, m.skipped, m.written, m.cache)
+	return m
+}
+
+// count takes down what the layers of an image took, when they are done with.
+func (m *Metrics) count(read []*layers.Layer) {
+	if m == nil {
+		return
+	}
+	for _, l := range read {
+		if l == nil {
+			continue
+		}
+		outcome := "read"
+		if l.Cached {
+			outcome = "cached"
+		}
+		m.layers.WithLabelValues(outcome).Inc()
+		if l.Missed() {
+			m.layers.WithLabelValues("read_again").Inc()
+		}
+		m.written.Add(float64(l.Written()))
+		m.skipped.Add(float64(l.Skipped))
+	}
+}
+
+func (m *Metrics) size(store *layers.Store) {
+	if m != nil {
+		m.cache.Set(float64(store.Size()))
+	}
+}
