@@ -230,12 +230,19 @@ func releaseManifests(ctx context.Context, tx pgx.Tx, leases []string) error {
 	return err
 }
 
+// impersonal is the detail of a scan s of repository r of registry g without their
+// names: a manifest may be in other repositories too, whose readers must not learn
+// of this one. A name of one word may be any word and is left alone; with the host
+// before it, it is not.
+const impersonal = `CASE WHEN strpos(r.name, '/') > 0 THEN replace(replace(s.detail, g.host || '/' || r.name, '…'), r.name, '…')
+	ELSE replace(s.detail, g.host || '/' || r.name, '…') END`
+
 // failUnanswered gives the reason of those scans that ended failed to the images
 // they leave without an answer and nobody else is at work on.
 func failUnanswered(ctx context.Context, tx pgx.Tx, scans []int64) error {
 	const fail = `
-		UPDATE manifest m SET state = 'failed', reason = s.reason, detail = s.detail
-		  FROM scan s
+		UPDATE manifest m SET state = 'failed', reason = s.reason, detail = ` + impersonal + `
+		  FROM scan s JOIN repository r ON r.id = s.repository_id JOIN registry g ON g.id = r.registry_id
 		 WHERE s.id = ANY ($1) AND s.state = 'failed' AND m.kind IN ('image', 'sbom') AND m.inventory_id IS NULL
 		   AND m.state = 'queued' AND m.lease_token IS NULL
 		   AND (m.id = s.manifest_id OR EXISTS (SELECT 1 FROM manifest_child c WHERE c.parent_id = s.manifest_id AND c.child_id = m.id))

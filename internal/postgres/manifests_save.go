@@ -278,11 +278,13 @@ func (s *Store) Reserve(ctx context.Context, job scan.Job, digest image.Digest) 
 func (s *Store) SaveFailure(ctx context.Context, job scan.Job, digest image.Digest, cause error) error {
 	const fail = `
 		UPDATE manifest SET lease_token = NULL, lease_until = NULL,
-		       state  = CASE WHEN inventory_id IS NULL THEN @state ELSE state END,
-		       reason = CASE WHEN inventory_id IS NULL THEN @reason ELSE reason END,
-		       detail = CASE WHEN inventory_id IS NULL THEN @detail ELSE detail END
+		       state  = CASE WHEN inventory_id IS NULL THEN @state ELSE manifest.state END,
+		       reason = CASE WHEN inventory_id IS NULL THEN @reason ELSE manifest.reason END,
+		       detail = CASE WHEN inventory_id IS NULL THEN ` + impersonal + ` ELSE manifest.detail END
+		  FROM (SELECT @repository::bigint AS repository_id, @detail::text AS detail) s
+		  JOIN repository r ON r.id = s.repository_id JOIN registry g ON g.id = r.registry_id
 		 WHERE digest = @digest
-		RETURNING id`
+		RETURNING manifest.id`
 	state := scan.ManifestFailed
 	switch errs.KindOf(cause) {
 	case errs.TooLarge:
@@ -297,6 +299,7 @@ func (s *Store) SaveFailure(ctx context.Context, job scan.Job, digest image.Dige
 		var id int64
 		err := tx.QueryRow(ctx, fail, pgx.NamedArgs{
 			"state": string(state), "reason": string(errs.KindOf(cause)), "detail": words(cause), "digest": string(digest),
+			"repository": job.Repository,
 		}).Scan(&id)
 		if err != nil {
 			return err

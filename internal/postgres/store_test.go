@@ -290,6 +290,32 @@ func TestAFailedSecondLookKeepsTheAnswer(t *testing.T) {
 	}
 }
 
+// A manifest may be in several repositories; its words are read in all of them.
+func TestTheFailureOfAManifestNamesNoRepository(t *testing.T) {
+	cause := errs.New(errs.Malformed, "scan: open registry.example/secret/app@sha256:1: secret/app is damaged")
+	for name, fail := range map[string]func(*fixture, scan.Job) error{
+		"told of the manifest": func(f *fixture, job scan.Job) error {
+			return f.store.SaveFailure(f.t.Context(), job, digestOf("x"), cause)
+		},
+		"told of the scan": func(f *fixture, job scan.Job) error {
+			return f.store.FinishScan(f.t.Context(), job, scan.Result{}, cause)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.push("1", "secret/app", "1", "")
+			job := f.claim()
+			f.ok(f.store.SaveManifest(t.Context(), job, imageManifest("x")))
+			f.ok(fail(f, job))
+			var detail string
+			f.ok(f.pool.QueryRow(t.Context(), `SELECT detail FROM manifest WHERE state = 'failed' AND reason = 'malformed'`).Scan(&detail))
+			if want := "scan: open …@sha256:1: … is damaged"; detail != want {
+				t.Errorf("told %q, want %q", detail, want)
+			}
+		})
+	}
+}
+
 func TestAnIndexIsDoneWhenItsImagesAreAndUnsupportedChildrenDoNotCount(t *testing.T) {
 	f := newFixture(t)
 	index := scan.Manifest{Digest: digestOf("index"), MediaType: image.MediaTypeOCIIndex, Kind: image.KindIndex, Children: []scan.Manifest{
