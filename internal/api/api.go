@@ -7,6 +7,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -98,22 +99,15 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	setDefault(&o.UploadBytes, 32<<20)
-	setDefault(&o.RequestTimeout, 30*time.Second)
-	setDefault(&o.RatePerSecond, 50)
-	setDefault(&o.RateBurst, 200)
-	setDefault(&o.MaxWaiting, 1000)
+	o.UploadBytes = cmp.Or(o.UploadBytes, 32<<20)
+	o.RequestTimeout = cmp.Or(o.RequestTimeout, 30*time.Second)
+	o.RatePerSecond = cmp.Or(o.RatePerSecond, 50)
+	o.RateBurst = cmp.Or(o.RateBurst, 200)
+	o.MaxWaiting = cmp.Or(o.MaxWaiting, 1000)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 func (o Options) validate() error {

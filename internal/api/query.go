@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/go-chi/chi/v5"
+
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/report"
@@ -178,4 +180,14 @@ func (q *query) severity(name, given string) vuln.Severity {
 		q.fail(name, "parameter %s: %.40q is not critical, high, medium, low, negligible or unknown", name, given)
 	}
 	return s
+}
+
+// numberInPath reads the id of a request for one thing, which takes no
+// parameters.
+func numberInPath(r *http.Request, thing string) (int64, error) {
+	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
+	if err != nil || id < 1 {
+		return 0, errs.New(errs.Invalid, "the path does not hold the number of a %s", thing).WithField("id")
+	}
+	return id, readQuery(r).done()
 }

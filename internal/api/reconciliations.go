@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/report"
@@ -30,11 +28,8 @@ func (h *handler) reconciliations(w http.ResponseWriter, r *http.Request, who re
 
 // reconciliation answers GET /reconciliations/{id}.
 func (h *handler) reconciliation(w http.ResponseWriter, r *http.Request, who report.Principal) error {
-	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
-	if err != nil || id < 1 {
-		return errs.New(errs.Invalid, "the path does not hold the number of a reconciliation").WithField("id")
-	}
-	if err := readQuery(r).done(); err != nil {
+	id, err := numberInPath(r, "reconciliation")
+	if err != nil {
 		return err
 	}
 	found, err := h.Reader.Reconciliation(r.Context(), who.Access, id)

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/go-chi/chi/v5"
-
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/report"
@@ -36,11 +34,8 @@ func (h *handler) scans(w http.ResponseWriter, r *http.Request, who report.Princ
 
 // scan answers GET /scans/{id}.
 func (h *handler) scan(w http.ResponseWriter, r *http.Request, who report.Principal) error {
-	id, err := strconv.ParseInt(chi.URLParam(r, "id"), 10, 64)
-	if err != nil || id < 1 {
-		return errs.New(errs.Invalid, "the path does not hold the number of a scan").WithField("id")
-	}
-	if err := readQuery(r).done(); err != nil {
+	id, err := numberInPath(r, "scan")
+	if err != nil {
 		return err
 	}
 	found, err := h.Reader.Scan(r.Context(), who.Access, id)

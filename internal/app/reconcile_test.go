@@ -3,15 +3,12 @@ package app_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"github.com/tidewaiter/tidewaiter/internal/api/apitest"
 	"github.com/tidewaiter/tidewaiter/internal/config"
 	"github.com/tidewaiter/tidewaiter/internal/report"
 	"github.com/tidewaiter/tidewaiter/internal/sampleimage"
@@ -23,24 +20,9 @@ func deaf(c *config.Config) { c.Receiver.Enabled = false }
 // ask posts a request to the API and reads what was accepted into v.
 func (s *service) ask(path, body string, v any) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+s.token)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	apitest.Check(s.t, req, resp, answer)
-	if err := json.Unmarshal(answer, v); err != nil || resp.StatusCode != http.StatusAccepted {
-		s.t.Fatalf("%d %v %s", resp.StatusCode, err, answer)
+	status, answer := s.send(path, []byte(body))
+	if err := json.Unmarshal(answer, v); err != nil || status != http.StatusAccepted {
+		s.t.Fatalf("%d %v %s", status, err, answer)
 	}
 }
 

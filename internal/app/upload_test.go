@@ -17,10 +17,10 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/sampleimage"
 )
 
-// upload posts an SBOM and returns the status and the body.
-func (s *service) upload(repository, tag string, document []byte) (int, []byte) {
+// send posts JSON to the API and returns the status and the body.
+func (s *service) send(path string, body []byte) (int, []byte) {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+"/api/v1/sboms?repository="+repository+"&tag="+tag, bytes.NewReader(document))
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.url+path, bytes.NewReader(body))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -31,12 +31,18 @@ func (s *service) upload(repository, tag string, document []byte) (int, []byte) 
 		s.t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
+	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	apitest.Check(s.t, req, resp, body)
-	return resp.StatusCode, body
+	apitest.Check(s.t, req, resp, answer)
+	return resp.StatusCode, answer
+}
+
+// upload posts an SBOM and returns the status and the body.
+func (s *service) upload(repository, tag string, document []byte) (int, []byte) {
+	s.t.Helper()
+	return s.send("/api/v1/sboms?repository="+repository+"&tag="+tag, document)
 }
 
 // findings lists "vulnerability type package version" of a reference.

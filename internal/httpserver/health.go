@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -96,7 +97,7 @@ func runChecks(ctx context.Context, checks []Check) Readiness {
 
 func runCheck(ctx context.Context, c Check) CheckResult {
 	timeout := c.Timeout
-	setDefault(&timeout, 2*time.Second)
+	timeout = cmp.Or(timeout, 2*time.Second)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	done := make(chan error, 1)

@@ -7,6 +7,7 @@
 package httpserver
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -42,24 +43,17 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	setDefault(&o.Addr, ":8080")
-	setDefault(&o.ReadHeaderTimeout, 10*time.Second)
-	setDefault(&o.BodyTimeout, time.Minute)
-	setDefault(&o.WriteTimeout, 5*time.Minute)
-	setDefault(&o.IdleTimeout, 2*time.Minute)
-	setDefault(&o.MaxHeaderBytes, 64<<10)
-	setDefault(&o.DrainTimeout, 20*time.Second)
+	o.Addr = cmp.Or(o.Addr, ":8080")
+	o.ReadHeaderTimeout = cmp.Or(o.ReadHeaderTimeout, 10*time.Second)
+	o.BodyTimeout = cmp.Or(o.BodyTimeout, time.Minute)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 5*time.Minute)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 2*time.Minute)
+	o.MaxHeaderBytes = cmp.Or(o.MaxHeaderBytes, 64<<10)
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 20*time.Second)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return o
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Server serves one address. Make it with New.

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -45,18 +46,11 @@ func (r Reconciler) withDefaults() Reconciler {
 	if r.Observe == nil {
 		r.Observe = func(string, Counts, map[Why]int) {}
 	}
-	setDefault(&r.MaxQueued, 1000)
-	setDefault(&r.Parallel, 8)
-	setDefault(&r.Pause, 30*time.Second)
-	setDefault(&r.Look, time.Second)
+	r.MaxQueued = cmp.Or(r.MaxQueued, 1000)
+	r.Parallel = cmp.Or(r.Parallel, 8)
+	r.Pause = cmp.Or(r.Pause, 30*time.Second)
+	r.Look = cmp.Or(r.Look, time.Second)
 	return r
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // Run does a claimed run to its end and records the outcome, which it returns:

@@ -118,15 +118,7 @@ func (e distributionEvent) artifact() string {
 	for _, layer := range refs[1:] {
 		traits.LayerMediaTypes = append(traits.LayerMediaTypes, layer.MediaType)
 	}
-	switch image.Classify(traits) {
-	case image.KindHelmChart:
-		return ReasonChart
-	case image.KindSignature:
-		return ReasonSignature
-	case image.KindAttestation:
-		return ReasonAttestation
-	}
-	return ""
+	return mediaTypesReason(traits)
 }
 
 // key is the sender's id, which a retry repeats. Without one the content with

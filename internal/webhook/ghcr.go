@@ -140,15 +140,7 @@ func (p ghcrPackage) artifact() string {
 	for _, layer := range m.Layers {
 		traits.LayerMediaTypes = append(traits.LayerMediaTypes, mediaTypeOf(layer))
 	}
-	switch image.Classify(traits) {
-	case image.KindHelmChart:
-		return ReasonChart
-	case image.KindSignature:
-		return ReasonSignature
-	case image.KindAttestation:
-		return ReasonAttestation
-	}
-	return ""
+	return mediaTypesReason(traits)
 }
 
 // mediaTypeOf reads a descriptor, "" when it is of another shape: it is only

@@ -97,21 +97,3 @@ func manifestReason(manifest, mediaType string) string {
 	}
 	return kindReason(image.Classify(traits))
 }
-
-// kindReason says why a kind of artifact is not looked into; what is not known
-// well enough is left to the scan.
-func kindReason(kind image.Kind) string {
-	switch kind {
-	case image.KindHelmChart:
-		return ReasonChart
-	case image.KindSignature:
-		return ReasonSignature
-	case image.KindAttestation:
-		return ReasonAttestation
-	case image.KindReferrer:
-		return ReasonReferrer
-	case image.KindArtifact, image.KindWASM:
-		return ReasonArtifact
-	}
-	return ""
-}
