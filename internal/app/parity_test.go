@@ -21,6 +21,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
+	"github.com/tidewaiter/tidewaiter/internal/catalog"
 	"github.com/tidewaiter/tidewaiter/internal/config"
 	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
 	"github.com/tidewaiter/tidewaiter/internal/report"
@@ -50,6 +51,15 @@ func TestParityOfTheService(t *testing.T) {
 			t.Fatalf("%s: %d archives, %v", database, len(archives), err)
 		}
 		t.Run(database, func(t *testing.T) { serviceParity(t, grype, archives[0], images) })
+	}
+}
+
+// TestParityOfInventories compares the inventory of each image's SBOM in memory
+// with that of its document.
+func TestParityOfInventories(t *testing.T) {
+	c := catalog.New(catalog.Options{TempDir: t.TempDir(), CacheDir: t.TempDir()})
+	for name, img := range layoutImages(t, filepath.Join(os.Getenv("TIDEWAITER_SHARED"), "data", "images")) {
+		t.Run(name, func(t *testing.T) { sameInventory(t, c, img) })
 	}
 }
 

@@ -28,6 +28,7 @@ func (c *Cataloger) document(bill *syftsbom.SBOM) (sbom.Document, error) {
 	}
 	return sbom.Document{
 		JSON:        out.Bytes(),
+		Value:       bill,
 		Tool:        bill.Descriptor.Name,
 		ToolVersion: bill.Descriptor.Version,
 		Packages:    count,

@@ -25,7 +25,7 @@ const (
 // cut keeps a part of its digest, so that two long names stay two names.
 func clean(s string, limit int) string {
 	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "\uFFFD")
+		s = string([]rune(s)) // each bad byte by itself, as JSON has it
 	}
 	if strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(s, "\x00", "\uFFFD")

@@ -42,17 +42,14 @@ func TestHostileNames(t *testing.T) {
 	e := sampleEngine(t)
 	b := &bill{distro: debian12()}
 	b.add(npm("lodash", "4.17.15"), "/good")
-	for _, name := range []string{"nul\x00byte", strings.Repeat("n", 100_000), "esc\x1b[2J", "rtl\u202eevil", "<script>", "a\nb", "%s%n", "*", "?", `\`} {
-		for _, typ := range []syft.Type{syft.NpmPkg, syft.DebPkg, syft.ApkPkg, syft.RpmPkg, syft.BinaryPkg, "made-up", ""} {
+	for _, name := range []string{"nul\x00byte", "bytes\xff\xfe", strings.Repeat("n", 100_000), "esc\x1b[2J", "rtl\u202eevil", "<script>", "a\nb", "%s%n", "*", "?", `\`} {
+		for _, typ := range []syft.Type{syft.NpmPkg, syft.DebPkg, syft.ApkPkg, syft.RpmPkg, syft.BinaryPkg, "made-up"} {
 			p := npm(name, name)
 			p.Type = typ
 			b.add(p, "/"+name)
 		}
 	}
-	inv, err := e.Inventory(t.Context(), b.document(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	inv := take(t, b)
 	judgements, err := pin(t, e).Judge(t.Context(), inv.Packages)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +97,7 @@ func TestCPEsSurvive(t *testing.T) {
 	for _, c := range cpes {
 		again, err := cpe.New(c.Attributes.String(), "")
 		if err != nil {
-			continue // left out by fromCPEs
+			continue // left out by cpeNames
 		}
 		// What was read once from a document is what packages hold.
 		twice, err := cpe.New(again.Attributes.String(), "")
@@ -115,10 +112,7 @@ func TestHostileFeed(t *testing.T) {
 	s := pin(t, databaseOf(t, entry{provider: "github", id: "GHSA-a\x00aa", severity: "high", ecosystem: "npm", name: "left", below: "2.0.0"}))
 	b := &bill{}
 	b.add(npm("left", "1.0.0"), "/a")
-	inv, err := TakeInventory(t.Context(), b.document(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	inv := take(t, b)
 	judged, err := s.Judge(t.Context(), inv.Packages)
 	if err != nil || len(judged[0].Matches) != 1 {
 		t.Fatalf("%+v, %v", judged, err)

@@ -61,10 +61,7 @@ func TestNobodyCanJudge(t *testing.T) {
 			for _, p := range tt.packages {
 				b.add(p, "/a")
 			}
-			inv, err := TakeInventory(t.Context(), b.document(t))
-			if err != nil {
-				t.Fatal(err)
-			}
+			inv := take(t, b)
 			r, err := s.JudgeImage(t.Context(), inv)
 			if err != nil {
 				t.Fatal(err)

@@ -12,7 +12,9 @@ import (
 	syft "github.com/anchore/syft/syft/pkg"
 	syftsbom "github.com/anchore/syft/syft/sbom"
 	"github.com/anchore/syft/syft/source"
+	"github.com/google/go-cmp/cmp"
 
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
 )
@@ -39,19 +41,43 @@ func (b *bill) own(owner, owned syft.Package) {
 	b.edges = append(b.edges, artifact.Relationship{From: owner, To: owned, Type: artifact.OwnershipByFileOverlapRelationship})
 }
 
-func (b *bill) document(t testing.TB) sbom.Document {
-	t.Helper()
-	var out bytes.Buffer
-	err := syftjson.NewFormatEncoder().Encode(&out, syftsbom.SBOM{
+func (b *bill) sbom() *syftsbom.SBOM {
+	return &syftsbom.SBOM{
 		Artifacts:     syftsbom.Artifacts{Packages: syft.NewCollection(b.packages...), LinuxDistribution: b.distro},
 		Relationships: b.edges,
 		Source:        source.Description{ID: "test", Metadata: source.ImageMetadata{UserInput: "test"}},
 		Descriptor:    syftsbom.Descriptor{Name: "syft", Version: "test"},
-	})
-	if err != nil {
+	}
+}
+
+// document is the bill as it is stored.
+func (b *bill) document(t testing.TB) sbom.Document {
+	t.Helper()
+	var out bytes.Buffer
+	if err := syftjson.NewFormatEncoder().Encode(&out, *b.sbom()); err != nil {
 		t.Fatal(err)
 	}
 	return sbom.Document{JSON: out.Bytes(), Tool: "syft", Packages: len(b.packages)}
+}
+
+// take reads the bill both ways, from memory and from its document, which must
+// come to the same.
+func take(t testing.TB, b *bill) *inventory.Inventory {
+	t.Helper()
+	doc := b.document(t)
+	want, err := TakeInventory(t.Context(), doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc.Value = b.sbom()
+	got, err := TakeInventory(t.Context(), doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("another inventory from memory (-document +memory):\n%s", diff)
+	}
+	return got
 }
 
 func debian12() *linux.Release {

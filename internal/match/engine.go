@@ -36,6 +36,7 @@ type Options struct {
 type Engine struct {
 	parallel int
 	matchers matcherIndex
+	names    cpeNames
 
 	mu      sync.Mutex
 	current *database
@@ -113,7 +114,7 @@ func (e *Engine) Pin(ctx context.Context) (*Session, error) {
 // Inventory reads what there is to match from an SBOM (scan.Matcher); see
 // TakeInventory.
 func (e *Engine) Inventory(ctx context.Context, doc sbom.Document) (*inventory.Inventory, error) {
-	return TakeInventory(ctx, doc)
+	return takeInventory(ctx, doc, &e.names)
 }
 
 // Close lets go of the database. Sessions that run are not cut.

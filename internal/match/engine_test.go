@@ -55,10 +55,7 @@ func TestBuildNamesEverythingThatDecides(t *testing.T) {
 // another database and is closed.
 func TestSwapDoesNotCutSessions(t *testing.T) {
 	e := sampleEngine(t)
-	inv, err := e.Inventory(t.Context(), mixed().document(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	inv := take(t, mixed())
 	first := e.current
 	s, err := e.Pin(t.Context())
 	if err != nil {
@@ -144,10 +141,7 @@ func TestJudgeStopsWithItsContext(t *testing.T) {
 // are swapped.
 func TestSessionsInParallel(t *testing.T) {
 	e := sampleEngine(t)
-	inv, err := e.Inventory(t.Context(), mixed().document(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	inv := take(t, mixed())
 	next := sample(t)
 	var group sync.WaitGroup
 	for range 4 {

@@ -27,14 +27,14 @@ func ofDistribution(t syft.Type) bool {
 
 // fromGrype takes what matchers read of a package and leaves the rest: ids,
 // locations, licences and everything in the metadata that decides nothing.
-func fromGrype(p pkg.Package) inventory.Package {
+func (n *cpeNames) fromGrype(p pkg.Package) inventory.Package {
 	out := inventory.Package{
 		Type:     clean(string(p.Type), maxText),
 		Name:     clean(p.Name, maxName),
 		Version:  clean(p.Version, maxVersion),
 		Language: clean(string(p.Language), maxText),
 		PURL:     clean(p.PURL, maxPURL),
-		CPEs:     fromCPEs(p.CPEs),
+		CPEs:     n.list(p.CPEs),
 	}
 	if p.Distro != nil {
 		out.Distro = &inventory.Distro{Type: clean(string(p.Distro.Type), maxText)}
@@ -87,19 +87,6 @@ func fromSymbols(symbols map[string][]string) map[string][]string {
 	out := make(map[string][]string, len(symbols))
 	for path, names := range symbols {
 		out[clean(path, maxName)] = cleanAll(names, maxName)
-	}
-	return out
-}
-
-// fromCPEs writes CPEs in their order. One that does not survive being written
-// and read is left out: a matcher would refuse it later.
-func fromCPEs(cpes []cpe.CPE) []string {
-	var out []string
-	for _, c := range cpes {
-		s := clean(c.Attributes.String(), maxCPE)
-		if _, err := cpe.New(s, ""); err == nil {
-			out = append(out, s)
-		}
 	}
 	return out
 }

@@ -158,7 +158,7 @@ func (p *parity) onSBOM(t *testing.T, document []byte) (diff string, judge, find
 	if err != nil {
 		t.Fatal(err)
 	}
-	inv := c.inventory()
+	inv := c.inventory(&cpeNames{})
 	in := p.engine.current.installed
 	ours, theirs := NewEngine(Options{Parallel: 1}), NewEngine(Options{Parallel: 1})
 	for _, e := range []*Engine{ours, theirs} {

@@ -20,7 +20,7 @@ func TestSameAsGrype(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := grypeLines(t, plainProvider(t, e.current.installed), c)
-			inv := c.inventory()
+			inv := c.inventory(&cpeNames{})
 			judgements, err := pin(t, e).Judge(t.Context(), inv.Packages)
 			if err != nil {
 				t.Fatal(err)
@@ -39,10 +39,7 @@ func TestSameAsGrype(t *testing.T) {
 // what is ignored and why.
 func TestInventoryAndVerdicts(t *testing.T) {
 	e := sampleEngine(t)
-	inv, err := e.Inventory(t.Context(), mixed().document(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	inv := take(t, mixed())
 	judgements, err := pin(t, e).Judge(t.Context(), inv.Packages)
 	if err != nil {
 		t.Fatal(err)
@@ -89,16 +86,13 @@ func TestInventoryAndVerdicts(t *testing.T) {
 // TestRebuiltPackagesAreTheSame judges packages that went through storage.
 func TestRebuiltPackagesAreTheSame(t *testing.T) {
 	for name, b := range map[string]*bill{"debian": mixed(), "alpine": onAlpine(), "centos": onCentOS()} {
-		inv, err := TakeInventory(t.Context(), b.document(t))
-		if err != nil {
-			t.Fatal(err)
-		}
+		inv := take(t, b)
 		for _, p := range inv.Packages {
 			rebuilt, err := toGrype(p)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(p, fromGrype(rebuilt)); diff != "" {
+			if diff := cmp.Diff(p, new(cpeNames).fromGrype(rebuilt)); diff != "" {
 				t.Errorf("%s: %s (-first +again):\n%s", name, p.Name, diff)
 			}
 		}
@@ -131,10 +125,7 @@ func TestCoverage(t *testing.T) {
 		{"nothing", &bill{}, []string{}, time.Time{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inv, err := TakeInventory(t.Context(), tt.bill.document(t))
-			if err != nil {
-				t.Fatal(err)
-			}
+			inv := take(t, tt.bill)
 			noData, end, err := s.Coverage(t.Context(), inv)
 			if err != nil {
 				t.Fatal(err)

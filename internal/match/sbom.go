@@ -33,15 +33,36 @@ type contents struct {
 // The error is of kind Malformed when the document cannot be read. It needs no
 // database and may run in a process that has none.
 func TakeInventory(ctx context.Context, doc sbom.Document) (*inventory.Inventory, error) {
+	return takeInventory(ctx, doc, &cpeNames{})
+}
+
+func takeInventory(ctx context.Context, doc sbom.Document, names *cpeNames) (*inventory.Inventory, error) {
 	c, err := read(ctx, doc)
 	if err != nil {
 		return nil, err
 	}
-	return c.inventory(), nil
+	return c.inventory(names), nil
 }
 
-// read decodes a document with the settings of the grype CLI and removes what
-// the CLI does not match. A panic in a decoder is an error of the document.
+// form is an SBOM as a document or in memory.
+type form interface {
+	// provide reads the packages with the settings of the grype CLI.
+	provide() (*contents, error)
+	// withoutVersionless does so as the CLI would have catalogued, without packages
+	// that have no version.
+	withoutVersionless() (*contents, error)
+}
+
+// formOf prefers what need not be decoded.
+func formOf(doc sbom.Document) form {
+	if bill, ok := doc.Value.(*syftsbom.SBOM); ok {
+		return fromBill{bill}
+	}
+	return fromDocument(doc.JSON)
+}
+
+// read reads an SBOM with the settings of the grype CLI and removes what the CLI
+// does not match. A panic in a decoder is an error of the document.
 func read(ctx context.Context, doc sbom.Document) (c *contents, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -51,14 +72,16 @@ func read(ctx context.Context, doc sbom.Document) (c *contents, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, errs.Op("match: read SBOM", err)
 	}
-	c, err = provide(doc.JSON)
-	if err != nil {
+	from := formOf(doc)
+	if c, err = from.provide(); err != nil {
 		return nil, err
 	}
 	if c.versionlessOwns() {
-		if c, err = c.withoutVersionless(doc.JSON); err != nil {
+		whole := c.sbom
+		if c, err = from.withoutVersionless(); err != nil {
 			return nil, err
 		}
+		c.sbom = whole
 	}
 	c.dropVersionless()
 	c.addFromPURLs()
@@ -71,6 +94,11 @@ func providerConfig() pkg.ProviderConfig {
 		Distro: pkg.DistroConfig{FixChannels: fixChannels()},
 	}}
 }
+
+// fromDocument reads syft JSON.
+type fromDocument []byte
+
+func (f fromDocument) provide() (*contents, error) { return provide(f) }
 
 func provide(document []byte) (*contents, error) {
 	judged, context, s, err := pkg.ProvideFromReader(bytes.NewReader(document), providerConfig())
@@ -103,8 +131,15 @@ func (c *contents) versionlessOwns() bool {
 		if r.Type != artifact.OwnershipByFileOverlapRelationship {
 			continue
 		}
-		if p, ok := r.From.(syft.Package); ok && versionless(p.Version) {
-			return true
+		switch p := r.From.(type) {
+		case syft.Package:
+			if versionless(p.Version) {
+				return true
+			}
+		case *syft.Package:
+			if versionless(p.Version) {
+				return true
+			}
 		}
 	}
 	for p := range c.sbom.Artifacts.Packages.Enumerate() {
@@ -115,12 +150,10 @@ func (c *contents) versionlessOwns() bool {
 	return false
 }
 
-// withoutVersionless reads the document again as the CLI would have written it,
-// without packages that have no version. The sbom stays the whole one.
-func (c *contents) withoutVersionless(document []byte) (*contents, error) {
+func (f fromDocument) withoutVersionless() (*contents, error) {
 	var fields map[string]json.RawMessage
 	var artifacts []json.RawMessage
-	if err := json.Unmarshal(document, &fields); err != nil {
+	if err := json.Unmarshal(f, &fields); err != nil {
 		return nil, errs.Wrap(errs.Malformed, "match: read SBOM", err)
 	}
 	if err := json.Unmarshal(fields["artifacts"], &artifacts); err != nil {
@@ -141,16 +174,11 @@ func (c *contents) withoutVersionless(document []byte) (*contents, error) {
 	if err != nil {
 		return nil, errs.Wrap(errs.Internal, "match: write SBOM", err)
 	}
-	out, err := provide(filtered)
-	if err != nil {
-		return nil, err
-	}
-	out.sbom = c.sbom
-	return out, nil
+	return provide(filtered)
 }
 
 // inventory turns the contents into distinct packages, members and occurrences.
-func (c *contents) inventory() *inventory.Inventory {
+func (c *contents) inventory(names *cpeNames) *inventory.Inventory {
 	b := inventory.NewBuilder(fromDistro(c.context.Distro))
 	judged := make(map[pkg.ID]pkg.Package, len(c.judged))
 	for _, p := range c.judged {
@@ -160,10 +188,10 @@ func (c *contents) inventory() *inventory.Inventory {
 	for _, p := range c.sbom.Artifacts.Packages.Sorted() {
 		id := pkg.ID(p.ID())
 		if kept, ok := judged[id]; ok {
-			handles[id] = b.Add(fromGrype(kept), "", occurrence(p))
+			handles[id] = b.Add(names.fromGrype(kept), "", occurrence(p))
 			continue
 		}
-		b.Add(fromGrype(c.excluded(p)), whyExcluded(p), occurrence(p))
+		b.Add(names.fromGrype(c.excluded(p)), whyExcluded(p), occurrence(p))
 	}
 	for _, p := range c.judged {
 		for _, owner := range p.RelatedPackages[artifact.OwnershipByFileOverlapRelationship] {

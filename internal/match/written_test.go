@@ -200,10 +200,7 @@ func TestVersionlessOwner(t *testing.T) {
 		}
 		b.own(owner, b.add(child, "/usr/lib/"+version))
 	}
-	inv, err := TakeInventory(t.Context(), b.document(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	inv := take(t, b)
 	got := map[string]string{}
 	for _, m := range inv.Members {
 		if len(m.Owners) > 0 {

@@ -44,6 +44,10 @@ func (f Format) MediaType() string {
 type Document struct {
 	// JSON is the syft JSON document, without the per-file section.
 	JSON []byte
+	// Value is the same as whoever made the document has it in memory, so that who
+	// comes next need not decode it. It is nil for a document that was stored, and
+	// what type it has is between catalog and match.
+	Value any
 	// Tool and ToolVersion name what made it, as "syft" and "1.55.0".
 	Tool        string
 	ToolVersion string

@@ -338,6 +338,7 @@ func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
 	}
 	return r.phase(PhaseInventory, m.Platform.String(), func() (n int64, err error) {
 		a.Inventory, err = r.Matcher.Inventory(ctx, doc)
+		doc.Value = nil // it takes room that nobody needs from here on
 		return int64(len(doc.JSON)), errs.Op("scan: inventory of "+string(m.Digest), err)
 	})
 }
@@ -362,6 +363,8 @@ func (r *run) document(ctx context.Context, m Manifest) (sbom.Document, error) {
 
 func (r *run) withinLimits(m Manifest) error {
 	switch l := r.Limits; {
+	case m.Unread != nil: // nothing is known that a limit could be held against
+		return m.Unread
 	case l.ImageBytes > 0 && m.ContentSize > l.ImageBytes:
 		return errs.New(errs.TooLarge, "scan: layers sum up to %d bytes, the limit is %d", m.ContentSize, l.ImageBytes).
 			WithHint("raise limits.image_bytes to scan it")
