@@ -55,16 +55,23 @@ type Intake struct {
 	enqueue  postgres.Enqueue
 	names    func(host string) (registry string, ok bool)
 	settings Settings
+	together together
 }
 
 // New returns an intake on a store. names finds the configured registry of a
 // host or alias.
 func New(store *postgres.Store, enqueue postgres.Enqueue, names func(host string) (string, bool), s Settings) *Intake {
-	return &Intake{store: store, enqueue: enqueue, names: names, settings: s}
+	i := &Intake{store: store, enqueue: enqueue, names: names, settings: s}
+	i.together.store = func(ctx context.Context, requests []postgres.Request) error {
+		_, err := store.AcceptAll(ctx, requests, enqueue)
+		return err
+	}
+	return i
 }
 
-// Accept records the events of one webhook request. Once it returns nil they
-// survive anything but the loss of the database.
+// Accept records the events of one webhook request, together with those of
+// others that arrive at the same time. Once it returns nil they survive anything
+// but the loss of the database.
 func (i *Intake) Accept(ctx context.Context, registry string, items []webhook.Item) error {
 	deliveries := make([]postgres.Delivery, len(items))
 	for n, item := range items {
@@ -83,7 +90,7 @@ func (i *Intake) Accept(ctx context.Context, registry string, items []webhook.It
 			ByDigest:   byDigest(item.Event),
 		}
 	}
-	_, err := i.store.Accept(ctx, registry, deliveries, i.enqueue)
+	err := i.together.accept(ctx, postgres.Request{Registry: registry, Deliveries: deliveries})
 	return errs.Op("intake: accept deliveries of "+registry, err)
 }
 
