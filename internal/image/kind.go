@@ -2,26 +2,40 @@ package image
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // Kind says what sort of artifact a manifest is.
 type Kind string
 
-// The kinds of artifact. Only Image has layers to catalogue; SBOM is a document
-// that was uploaded in place of an image.
+// The kinds of artifact. Only an image has layers to catalogue; KindSBOM is a
+// document that was uploaded to Tidewaiter in place of an image. docs/api.md
+// describes each.
 const (
 	KindImage       Kind = "image"
 	KindIndex       Kind = "index"
 	KindSBOM        Kind = "sbom"
+	KindEncrypted   Kind = "encrypted_image"
+	KindSchema1     Kind = "docker_schema1"
 	KindAttestation Kind = "attestation"
 	KindSignature   Kind = "signature"
+	KindSBOMFile    Kind = "sbom_file"
 	KindHelmChart   Kind = "helm_chart"
 	KindWASM        Kind = "wasm"
+	KindModel       Kind = "model"
 	KindReferrer    Kind = "referrer"
 	KindArtifact    Kind = "artifact"
 	KindUnknown     Kind = "unknown"
 )
+
+// Kinds lists every kind, in the order of their declaration.
+func Kinds() []Kind {
+	return []Kind{
+		KindImage, KindIndex, KindSBOM, KindEncrypted, KindSchema1, KindAttestation, KindSignature, KindSBOMFile,
+		KindHelmChart, KindWASM, KindModel, KindReferrer, KindArtifact, KindUnknown,
+	}
+}
 
 // Media types that decide how a manifest is read.
 const (
@@ -31,12 +45,19 @@ const (
 	MediaTypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	MediaTypeOCIConfig      = "application/vnd.oci.image.config.v1+json"
 	MediaTypeDockerConfig   = "application/vnd.docker.container.image.v1+json"
-	mediaTypeHelmConfig     = "application/vnd.cncf.helm.config.v1+json"
-	mediaTypeHelmPrefix     = "application/vnd.cncf.helm."
-	mediaTypeACRHelmChart   = "application/vnd.acr.helm.chart"
-	mediaTypeCosignSigned   = "application/vnd.dev.cosign.simplesigning.v1+json"
-	mediaTypeInToto         = "application/vnd.in-toto+json"
+	// MediaTypeOCIArtifact is a manifest of the release candidates of OCI
+	// image-spec 1.1. It has blobs in place of layers and no config.
+	MediaTypeOCIArtifact = "application/vnd.oci.artifact.manifest.v1+json"
+
+	mediaTypeSchema1       = "application/vnd.docker.distribution.manifest.v1+json"
+	mediaTypeSchema1Signed = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+	mediaTypeHelmPrefix    = "application/vnd.cncf.helm."
+	mediaTypeACRHelmChart  = "application/vnd.acr.helm.chart"
 )
+
+// BundleContentAnnotation tells what a Sigstore bundle holds: "dsse-envelope"
+// for an attestation, "message-signature" for a signature.
+const BundleContentAnnotation = "dev.sigstore.bundle.content"
 
 var signatureTag = regexp.MustCompile(`^sha256-[0-9a-f]{64}(\.(sig|att|sbom))?$`)
 
@@ -55,6 +76,11 @@ func IsManifestType(mediaType string) bool {
 	return mediaType == MediaTypeOCIManifest || mediaType == MediaTypeDockerManifest
 }
 
+// IsSchema1Type reports whether a media type is Docker's first manifest schema.
+func IsSchema1Type(mediaType string) bool {
+	return mediaType == mediaTypeSchema1 || mediaType == mediaTypeSchema1Signed
+}
+
 // IsChartType reports whether a media type belongs to a Helm chart.
 func IsChartType(mediaType string) bool {
 	return mediaType == mediaTypeACRHelmChart || strings.HasPrefix(mediaType, mediaTypeHelmPrefix)
@@ -67,66 +93,162 @@ type Traits struct {
 	ConfigMediaType string
 	LayerMediaTypes []string
 	HasSubject      bool
-	Annotations     map[string]string // of the descriptor in the parent index
-	Platform        Platform          // of the descriptor in the parent index
+	Annotations     map[string]string
 }
 
-// Classify says what kind of artifact a manifest with these traits is.
+// Classify says what kind of artifact a manifest with these traits is. What can
+// be run is an image whatever else it says of itself: a subject, an artifact
+// type or an annotation hides nothing.
 func Classify(t Traits) Kind {
 	switch {
 	case IsIndexType(t.MediaType):
 		return KindIndex
-	case t.Annotations["vnd.docker.reference.type"] == "attestation-manifest":
+	case IsSchema1Type(t.MediaType):
+		return KindSchema1
+	case !IsManifestType(t.MediaType) && t.MediaType != MediaTypeOCIArtifact:
+		return KindUnknown
+	case t.isImage() && slices.ContainsFunc(t.LayerMediaTypes, isEncrypted):
+		return KindEncrypted
+	case t.isImage():
+		return KindImage
+	case t.isAttestation():
 		return KindAttestation
-	case allLayers(t.LayerMediaTypes, mediaTypeInToto):
-		return KindAttestation
-	case allLayers(t.LayerMediaTypes, mediaTypeCosignSigned):
+	case t.isSignature():
 		return KindSignature
-	case t.ConfigMediaType == mediaTypeHelmConfig || IsChartType(t.ConfigMediaType):
+	case t.says(isSBOMType):
+		return KindSBOMFile
+	case IsChartType(t.ConfigMediaType) || IsChartType(t.ArtifactType):
 		return KindHelmChart
-	case isWASM(t):
+	case t.says(isWASMType) || slices.ContainsFunc(t.LayerMediaTypes, isWASMType):
 		return KindWASM
+	case t.says(isModelType) || slices.ContainsFunc(t.LayerMediaTypes, isModelType):
+		return KindModel
 	case t.HasSubject:
 		return KindReferrer
-	case t.ArtifactType != "" && !isImageConfig(t.ConfigMediaType):
-		return KindArtifact
-	case isImageConfig(t.ConfigMediaType) && hasOnlyLayers(t.LayerMediaTypes):
-		return KindImage
-	case IsManifestType(t.MediaType):
-		return KindArtifact
 	}
-	return KindUnknown
+	return KindArtifact
 }
 
-func isImageConfig(mediaType string) bool {
-	return mediaType == MediaTypeOCIConfig || mediaType == MediaTypeDockerConfig
+// ClassifyEntry says what an index tells of a child that nobody read: its media
+// type, its artifact type and the annotations of its entry. Somebody else may
+// have written another entry for the same digest, so the child's own content has
+// the last word. What nothing speaks against is taken for an image.
+func ClassifyEntry(t Traits) Kind {
+	if t.Annotations["vnd.docker.reference.type"] == "attestation-manifest" {
+		return KindAttestation
+	}
+	if IsManifestType(t.MediaType) {
+		// An entry may carry the config's media type as its artifact type (OCI
+		// image-spec, descriptor.md).
+		t.ConfigMediaType = t.ArtifactType
+		if t.ArtifactType == "" {
+			t.ConfigMediaType = MediaTypeOCIConfig
+		}
+	}
+	return Classify(t)
 }
 
-func isWASM(t Traits) bool {
-	if strings.HasPrefix(t.ConfigMediaType, "application/vnd.wasm.") || strings.HasPrefix(t.ArtifactType, "application/vnd.wasm.") {
+// isImage reports whether a runtime would unpack and run it. An image with a
+// subject is one only when all its layers are of the usual kinds: some registries
+// keep a converted copy of an image beside it, in a format of their own.
+func (t Traits) isImage() bool {
+	known := t.ConfigMediaType == MediaTypeOCIConfig || t.ConfigMediaType == MediaTypeDockerConfig
+	if !known && (len(t.LayerMediaTypes) == 0 || !isDefaultedConfig(t.ConfigMediaType)) {
+		return false
+	}
+	if t.HasSubject || !known {
+		return len(t.LayerMediaTypes) > 0 && all(t.LayerMediaTypes, isTar)
+	}
+	return all(t.LayerMediaTypes, isLayer)
+}
+
+// isDefaultedConfig knows what old clients and registries wrote in place of the
+// config's media type; runtimes take it for an image's.
+func isDefaultedConfig(mediaType string) bool {
+	switch mediaType {
+	case "", "application/octet-stream", "application/json", "text/html":
 		return true
 	}
-	return allLayers(t.LayerMediaTypes, "application/wasm") ||
-		allLayers(t.LayerMediaTypes, "application/vnd.wasm.content.layer.v1+wasm")
+	return false
 }
 
-// allLayers reports whether there are layers and all are of one media type.
-func allLayers(layers []string, mediaType string) bool {
-	for _, l := range layers {
-		if l != mediaType {
-			return false
-		}
-	}
-	return len(layers) > 0
+// isLayer reports whether a media type is that of a file system layer, of
+// whatever format.
+func isLayer(mediaType string) bool {
+	return strings.Contains(mediaType, ".image.layer.") || strings.Contains(mediaType, "image.rootfs.")
 }
 
-// hasOnlyLayers reports whether every layer is a file system layer; an image
-// without layers counts.
-func hasOnlyLayers(layers []string) bool {
-	for _, l := range layers {
-		if !strings.Contains(l, ".image.layer.") && !strings.Contains(l, "image.rootfs.") {
-			return false
+// isTar reports whether a media type is that of a layer as all runtimes know it.
+func isTar(mediaType string) bool {
+	rest, ok := strings.CutPrefix(mediaType, "application/vnd.oci.image.layer.")
+	if !ok {
+		rest, ok = strings.CutPrefix(mediaType, "application/vnd.docker.image.rootfs.")
+	}
+	return ok && strings.Contains(rest, "tar")
+}
+
+// isEncrypted knows the layers of ocicrypt.
+func isEncrypted(mediaType string) bool { return strings.HasSuffix(mediaType, "+encrypted") }
+
+// isAttestation knows what BuildKit, cosign and Sigstore's tools write.
+func (t Traits) isAttestation() bool {
+	switch {
+	case t.ArtifactType == "application/vnd.docker.attestation.manifest.v1+json" || t.says(isStatement):
+		return true
+	case t.says(isBundle):
+		return t.Annotations[BundleContentAnnotation] == "dsse-envelope"
+	}
+	return false
+}
+
+// isSignature knows what cosign and Notation write.
+func (t Traits) isSignature() bool {
+	return t.says(func(mediaType string) bool {
+		switch mediaType {
+		case "application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.dev.cosign.artifact.sig.v1+json", "application/vnd.cncf.notary.signature":
+			return true
+		}
+		return isBundle(mediaType)
+	})
+}
+
+func isStatement(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "application/vnd.in-toto") || mediaType == "application/vnd.dsse.envelope.v1+json"
+}
+
+func isBundle(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "application/vnd.dev.sigstore.bundle")
+}
+
+func isSBOMType(mediaType string) bool {
+	switch strings.TrimSuffix(strings.TrimSuffix(mediaType, "+json"), "+xml") {
+	case "text/spdx", "application/spdx", "text/vnd.cyclonedx", "application/vnd.cyclonedx", "application/vnd.syft", "application/vnd.goharbor.harbor.sbom.v1":
+		return true
+	}
+	return false
+}
+
+// isWASMType knows the media types of the CNCF and those before them.
+func isWASMType(mediaType string) bool {
+	return mediaType == "application/wasm" || strings.HasSuffix(mediaType, "+wasm") || strings.HasPrefix(mediaType, "application/vnd.wasm.")
+}
+
+// isModelType knows the packages of language models: CNCF ModelPack, Docker,
+// Ollama and KitOps.
+func isModelType(mediaType string) bool {
+	for _, prefix := range []string{"application/vnd.cncf.model.", "application/vnd.cnai.model.", "application/vnd.docker.ai.", "application/vnd.ollama.image.model", "application/vnd.kitops.modelkit."} {
+		if strings.HasPrefix(mediaType, prefix) {
+			return true
 		}
 	}
-	return true
+	return strings.Contains(mediaType, "gguf") || strings.Contains(mediaType, "safetensors")
+}
+
+// says reports whether the artifact type, the config or all layers are of a type.
+func (t Traits) says(is func(mediaType string) bool) bool {
+	return is(t.ArtifactType) || is(t.ConfigMediaType) || len(t.LayerMediaTypes) > 0 && all(t.LayerMediaTypes, is)
+}
+
+func all(mediaTypes []string, is func(string) bool) bool {
+	return !slices.ContainsFunc(mediaTypes, func(m string) bool { return !is(m) })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -23,7 +24,7 @@ func (s *Store) SaveManifest(ctx context.Context, job scan.Job, root scan.Manife
 		if err := holdLease(ctx, tx, job); err != nil {
 			return err
 		}
-		ids, err := insertManifests(ctx, tx, root)
+		ids, err := insertManifests(ctx, tx, job, root)
 		if err != nil {
 			return err
 		}
@@ -53,71 +54,146 @@ func (s *Store) SaveManifest(ctx context.Context, job scan.Job, root scan.Manife
 }
 
 // insertManifests adds those of root and its children that are new, in the
-// order of their digests so that concurrent scans cannot deadlock, and returns
-// the ids of all.
-func insertManifests(ctx context.Context, tx pgx.Tx, root scan.Manifest) (map[image.Digest]int64, error) {
-	const query = `SELECT digest, id FROM manifest WHERE digest = ANY ($1)`
+// order of their digests so that concurrent scans cannot deadlock, corrects what
+// is known only from hearsay, and returns the ids of all.
+func insertManifests(ctx context.Context, tx pgx.Tx, job scan.Job, root scan.Manifest) (map[image.Digest]int64, error) {
 	all := append([]scan.Manifest{root}, root.Children...)
 	sort.Slice(all, func(i, j int) bool { return all[i].Digest < all[j].Digest })
+	known, err := knownManifests(ctx, tx, all)
+	if err != nil {
+		return nil, err
+	}
+	missing := false
+	for _, m := range all {
+		child := m.Digest != root.Digest
+		switch k, isKnown := known[m.Digest]; {
+		case !isKnown:
+			missing = true
+			err = insertManifest(ctx, tx, m, columns(job, m, child))
+		case k.contradicts(m, child):
+			err = correctManifest(ctx, tx, k.ID, m, columns(job, m, child))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if missing {
+		if known, err = knownManifests(ctx, tx, all); err != nil {
+			return nil, err
+		}
+	}
+	ids := make(map[image.Digest]int64, len(known))
+	for digest, k := range known {
+		ids[digest] = k.ID
+	}
+	return ids, nil
+}
+
+// knownManifest is what is stored of a manifest.
+type knownManifest struct {
+	ID                                        int64
+	Digest, Kind, ConfigDigest, State, Reason string
+}
+
+func knownManifests(ctx context.Context, tx pgx.Tx, all []scan.Manifest) (map[image.Digest]knownManifest, error) {
+	const query = `SELECT id, digest, kind, config_digest, state, reason FROM manifest WHERE digest = ANY ($1)`
 	digests := make([]string, len(all))
 	for i, m := range all {
 		digests[i] = string(m.Digest)
 	}
-	ids, err := manifestIDs(ctx, tx, query, digests)
-	if err != nil || len(ids) == len(all) {
-		return ids, err
-	}
-	for _, m := range all {
-		if _, known := ids[m.Digest]; !known {
-			if err := insertManifest(ctx, tx, m, m.Digest != root.Digest); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return manifestIDs(ctx, tx, query, digests)
-}
-
-func manifestIDs(ctx context.Context, tx pgx.Tx, query string, digests []string) (map[image.Digest]int64, error) {
 	rows, err := tx.Query(ctx, query, digests)
 	if err != nil {
 		return nil, err
 	}
-	ids := map[image.Digest]int64{}
-	var digest string
-	var id int64
-	_, err = pgx.ForEachRow(rows, []any{&digest, &id}, func() error {
-		ids[image.Digest(digest)] = id
-		return nil
-	})
-	return ids, err
+	list, err := pgx.CollectRows(rows, pgx.RowToStructByName[knownManifest])
+	known := make(map[image.Digest]knownManifest, len(list))
+	for _, k := range list {
+		known[image.Digest(k.Digest)] = k
+	}
+	return known, err
 }
 
-func insertManifest(ctx context.Context, tx pgx.Tx, m scan.Manifest, child bool) error {
-	const insert = `
-		INSERT INTO manifest (digest, kind, media_type, artifact_type, os, architecture, variant, os_version,
-		                      size, content_size, config_digest, state, reason)
-		VALUES (@digest, @kind, @media, @artifact, @os, @arch, @variant, @osversion, @size, @content, @config, @state, @reason)
-		ON CONFLICT (digest) DO NOTHING
-		RETURNING id`
-	state, reason := scan.ManifestQueued, ""
+// contradicts reports whether m, whose own content was read, is something else
+// than what an index once said of it. Anybody can write an index that names a
+// digest as something else, before what has the digest comes.
+func (k knownManifest) contradicts(m scan.Manifest, child bool) bool {
+	if m.Unread != nil || m.Kind == image.KindSBOM {
+		return false
+	}
+	unfollowed := k.Kind == string(image.KindIndex) && k.Reason != reasonPlatformFailed &&
+		(k.State == string(scan.ManifestFailed) || k.State == string(scan.ManifestTooLarge))
+	return k.Kind != string(m.Kind) || k.ConfigDigest != string(m.ConfigDigest) || child && unfollowed
+}
+
+// reasonPlatformFailed is why an index failed of which an image did.
+const reasonPlatformFailed = "platform_failed"
+
+// initialState is that of a manifest nobody looked into yet. What is no image
+// stays in it.
+func initialState(m scan.Manifest, child bool) (state scan.ManifestState, reason, detail string) {
 	switch {
+	case m.Kind == image.KindIndex && m.Unread != nil:
+		return failedState(m.Unread), string(errs.KindOf(m.Unread)), words(m.Unread)
 	case m.Kind == image.KindIndex && child:
 		// Its images are listed under the root; on its own it is looked at anew.
-		state, reason = scan.ManifestUnsupported, "nested_index"
+		return scan.ManifestUnsupported, "nested_index", ""
 	case m.Kind != image.KindImage && m.Kind != image.KindIndex && m.Kind != image.KindSBOM:
-		state, reason = scan.ManifestUnsupported, string(m.Kind)
+		return scan.ManifestUnsupported, string(m.Kind), ""
 	}
-	var id int64
-	err := tx.QueryRow(ctx, insert, pgx.NamedArgs{
+	return scan.ManifestQueued, "", ""
+}
+
+// columns are what is written of a manifest. Like impersonal, its detail does not
+// name the repository.
+func columns(job scan.Job, m scan.Manifest, child bool) pgx.NamedArgs {
+	state, reason, detail := initialState(m, child)
+	detail = strings.ReplaceAll(detail, job.Ref.Name(), "…")
+	if strings.Contains(job.Ref.Repository, "/") {
+		detail = strings.ReplaceAll(detail, job.Ref.Repository, "…")
+	}
+	return pgx.NamedArgs{
 		"digest": string(m.Digest), "kind": string(m.Kind), "media": cleanText(m.MediaType), "artifact": cleanText(m.ArtifactType),
 		"os": cleanText(m.Platform.OS), "arch": cleanText(m.Platform.Architecture), "variant": cleanText(m.Platform.Variant),
 		"osversion": cleanText(m.Platform.OSVersion), "size": m.Size, "content": m.ContentSize,
-		"config": string(m.ConfigDigest), "state": string(state), "reason": reason,
-	}).Scan(&id)
+		"config": string(m.ConfigDigest), "state": string(state), "reason": reason, "detail": detail,
+	}
+}
+
+func insertManifest(ctx context.Context, tx pgx.Tx, m scan.Manifest, args pgx.NamedArgs) error {
+	const insert = `
+		INSERT INTO manifest (digest, kind, media_type, artifact_type, os, architecture, variant, os_version,
+		                      size, content_size, config_digest, state, reason, detail)
+		VALUES (@digest, @kind, @media, @artifact, @os, @arch, @variant, @osversion, @size, @content, @config, @state, @reason, @detail)
+		ON CONFLICT (digest) DO NOTHING
+		RETURNING id`
+	var id int64
+	err := tx.QueryRow(ctx, insert, args).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil // another scan was first, and wrote the layers too
 	}
 	if err != nil {
+		return err
+	}
+	return insertLayers(ctx, tx, id, m.Layers)
+}
+
+// correctManifest writes what a manifest's own content says of it. An answer
+// that is there stands.
+func correctManifest(ctx context.Context, tx pgx.Tx, id int64, m scan.Manifest, args pgx.NamedArgs) error {
+	const correct = `
+		UPDATE manifest
+		   SET kind = @kind, media_type = @media, artifact_type = @artifact, os = @os, architecture = @arch, variant = @variant,
+		       os_version = @osversion, size = @size, content_size = @content, config_digest = @config,
+		       state = CASE WHEN inventory_id IS NULL THEN @state ELSE state END,
+		       reason = CASE WHEN inventory_id IS NULL THEN @reason ELSE reason END,
+		       detail = CASE WHEN inventory_id IS NULL THEN @detail ELSE detail END
+		 WHERE id = @id`
+	const forget = `DELETE FROM manifest_layer WHERE manifest_id = $1`
+	args["id"] = id
+	if _, err := tx.Exec(ctx, correct, args); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, forget, id); err != nil {
 		return err
 	}
 	return insertLayers(ctx, tx, id, m.Layers)
@@ -285,13 +361,7 @@ func (s *Store) SaveFailure(ctx context.Context, job scan.Job, digest image.Dige
 		  JOIN repository r ON r.id = s.repository_id JOIN registry g ON g.id = r.registry_id
 		 WHERE digest = @digest
 		RETURNING manifest.id`
-	state := scan.ManifestFailed
-	switch errs.KindOf(cause) {
-	case errs.TooLarge:
-		state = scan.ManifestTooLarge
-	case errs.Unsupported:
-		state = scan.ManifestUnsupported
-	}
+	state := failedState(cause)
 	return s.inTx(ctx, "save failure", func(tx pgx.Tx) error {
 		if err := holdLease(ctx, tx, job); err != nil {
 			return err
@@ -306,6 +376,17 @@ func (s *Store) SaveFailure(ctx context.Context, job scan.Job, digest image.Dige
 		}
 		return refreshParents(ctx, tx, id)
 	})
+}
+
+// failedState is the state of a manifest that has no answer for a cause.
+func failedState(cause error) scan.ManifestState {
+	switch errs.KindOf(cause) {
+	case errs.TooLarge:
+		return scan.ManifestTooLarge
+	case errs.Unsupported:
+		return scan.ManifestUnsupported
+	}
+	return scan.ManifestFailed
 }
 
 // refreshParents recomputes the state of every index that holds the manifest.
@@ -329,12 +410,14 @@ func refreshParents(ctx context.Context, tx pgx.Tx, childID int64) error {
 
 // refreshIndex takes the state of an index from its images: failed when one
 // failed, done when all are done; images that a rule leaves out in every
-// repository do not count. Manifests that are no index are left alone.
+// repository do not count. An index inside of it that could not be followed counts
+// as an image that failed. Manifests that are no index are left alone.
 func refreshIndex(ctx context.Context, tx pgx.Tx, id int64) error {
 	const refresh = `
 		WITH images AS (
 			SELECT c.state FROM manifest_child mc JOIN manifest c ON c.id = mc.child_id
-			 WHERE mc.parent_id = $1 AND c.kind = 'image'
+			 WHERE mc.parent_id = $1
+			   AND (c.kind = 'image' OR c.kind = 'index' AND c.state IN ('failed', 'too_large') AND c.reason <> 'platform_failed')
 			   AND NOT (EXISTS (SELECT 1 FROM repository_manifest rm WHERE rm.manifest_id = c.id AND rm.presence = 'excluded')
 			        AND NOT EXISTS (SELECT 1 FROM repository_manifest rm WHERE rm.manifest_id = c.id AND rm.presence = 'present'))
 		), told AS (

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -313,6 +314,62 @@ func TestTheFailureOfAManifestNamesNoRepository(t *testing.T) {
 				t.Errorf("told %q, want %q", detail, want)
 			}
 		})
+	}
+}
+
+// Anybody can write an index that names a digest as something else, before what
+// has the digest is pushed.
+func TestWhatAnIndexSaysGivesWayToTheManifestItself(t *testing.T) {
+	unread := errs.New(errs.NotFound, "registry: read host/secret/app@sha256:1: not there")
+	digest := digestOf("x")
+	for name, said := range map[string]scan.Manifest{
+		"an attestation":   {Digest: digest, MediaType: image.MediaTypeOCIManifest, Kind: image.KindAttestation, Unread: unread},
+		"unknown":          {Digest: digest, MediaType: "application/vnd.example+json", Kind: image.KindUnknown, Unread: unread},
+		"a missing image":  {Digest: digest, MediaType: image.MediaTypeOCIManifest, Kind: image.KindImage, Unread: unread},
+		"a missing index":  {Digest: digest, MediaType: image.MediaTypeOCIIndex, Kind: image.KindIndex, Unread: unread},
+		"another platform": {Digest: digest, Kind: image.KindImage, Platform: image.Platform{OS: "plan9", Architecture: "mips"}, Unread: unread},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.push("1", "team/app", "1", "")
+			job := f.claim()
+			f.ok(f.store.SaveManifest(t.Context(), job, scan.Manifest{Digest: digestOf("index"), Kind: image.KindIndex, Children: []scan.Manifest{said}}))
+			f.ok(f.store.FinishScan(t.Context(), job, scan.Result{}, nil))
+			f.push("2", "team/app", "2", "")
+			job = f.claim()
+			read := imageManifest("x")
+			read.ConfigDigest = digestOf("config")
+			f.ok(f.store.SaveManifest(t.Context(), job, read))
+			if f.count("manifest m JOIN manifest_layer l ON l.manifest_id = m.id WHERE m.digest = $1 AND kind = 'image' AND os = 'linux' AND state = 'queued' AND content_size = 1000", string(digest)) != 1 {
+				t.Error("the manifest is not what it says itself")
+			}
+			f.ok(f.store.SaveManifest(t.Context(), job, scan.Manifest{Digest: digestOf("index"), Kind: image.KindIndex, Children: []scan.Manifest{said}}))
+			if f.count("manifest WHERE digest = $1 AND kind = 'image' AND os = 'linux'", string(digest)) != 1 {
+				t.Error("an index changed what the manifest says itself")
+			}
+		})
+	}
+}
+
+func TestAnIndexThatCannotBeFollowedIsNotPassedOver(t *testing.T) {
+	f := newFixture(t)
+	nested := scan.Manifest{Digest: digestOf("nested"), Kind: image.KindIndex, Unread: errs.New(errs.NotFound, "registry: read %s@sha256:1: not there", "registry.example/team/app")}
+	root := scan.Manifest{Digest: digestOf("root"), Kind: image.KindIndex, Children: []scan.Manifest{imageManifest("x"), nested}}
+	f.push("1", "team/app", "1", "")
+	job := f.claim()
+	f.ok(f.store.SaveManifest(t.Context(), job, root))
+	f.ok(f.store.SaveAnswer(t.Context(), job, answer("x", nil, npm("a", "1"))))
+	states := func() (s string) {
+		f.ok(f.pool.QueryRow(t.Context(), `SELECT string_agg(concat_ws(' ', state, reason, detail), '; ' ORDER BY id) FROM manifest WHERE kind = 'index'`).Scan(&s))
+		return s
+	}
+	if got := states(); !strings.Contains(got, "failed platform_failed") || !strings.Contains(got, "failed not_found registry: read …@sha256:1: not there") {
+		t.Errorf("the indexes are: %s", got)
+	}
+	root.Children[1].Unread = nil
+	f.ok(f.store.SaveManifest(t.Context(), job, root))
+	if got := states(); !strings.Contains(got, "done") || !strings.Contains(got, "unsupported nested_index") {
+		t.Errorf("once it is there the indexes are: %s", got)
 	}
 }
 

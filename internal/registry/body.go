@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -24,6 +25,8 @@ type body struct {
 	idle   *time.Timer
 	left   int64 // bytes still allowed; negative means any number
 	limit  int64
+	// objects are those still allowed while left counts.
+	objects int
 	// stalled is set when idle has cancelled the transfer.
 	stalled atomic.Bool
 }
@@ -36,7 +39,7 @@ func newBody(resp *http.Response, cancel context.CancelFunc, s Settings, l *line
 		cancel: cancel, pause: s.RequestTimeout, left: -1,
 	}
 	if strings.Contains(resp.Request.URL.Path, "/manifests/") {
-		b.left, b.limit = s.MaxManifestBytes, s.MaxManifestBytes
+		b.left, b.limit, b.objects = s.MaxManifestBytes, s.MaxManifestBytes, maxObjects
 	}
 	b.idle = time.AfterFunc(b.pause, func() {
 		b.stalled.Store(true)
@@ -63,6 +66,9 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, errs.New(errs.TooLarge, "the manifest is larger than %d bytes", b.limit)
 		}
 		b.left -= int64(n)
+		if b.objects -= objects(p[:n]); b.objects < 0 {
+			return 0, tooManyObjects("manifest")
+		}
 	}
 	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
@@ -83,4 +89,16 @@ func (b *body) Close() error {
 	err := b.ReadCloser.Close()
 	b.cancel()
 	return err
+}
+
+// maxObjects bounds the JSON objects of a manifest or config. Readers keep a
+// structure for each, which can take a hundred times the two bytes that an object
+// takes. An image of a thousand layers has fewer than ten thousand.
+const maxObjects = 50_000
+
+// objects counts what may begin an object; braces in texts count too.
+func objects(content []byte) int { return bytes.Count(content, []byte("{")) }
+
+func tooManyObjects(what string) error {
+	return errs.New(errs.TooLarge, "the %s holds more than %d objects", what, maxObjects)
 }

@@ -92,7 +92,7 @@ func (c *pulledCore) RawConfigFile() ([]byte, error) {
 	if c.config != nil {
 		return c.config, nil
 	}
-	config, err := c.reader.blob(c.ctx, *c.doc.Config)
+	config, err := c.reader.configBlob(c.ctx, *c.doc.Config)
 	if err == nil {
 		c.config = config
 	}

@@ -119,7 +119,7 @@ func imageBehind(index v1.ImageIndex, entry v1.Descriptor, platform image.Platfo
 	}
 	root := scan.Manifest{Kind: image.KindIndex}
 	for _, d := range manifest.Manifests {
-		root.Children = append(root.Children, listed(fromDescriptor(d)))
+		root.Children = append(root.Children, listed(fromDescriptor(d), nil))
 	}
 	chosen, err := choose(root, platform)
 	if err != nil {

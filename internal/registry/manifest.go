@@ -1,11 +1,10 @@
 package registry
 
 import (
-	"bytes"
 	"encoding/json"
+	"slices"
+	"strings"
 	"unicode/utf8"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
@@ -20,8 +19,10 @@ type document struct {
 	ArtifactType  string           `json:"artifactType"`
 	Config        *descriptor      `json:"config"`
 	Layers        []descriptor     `json:"layers"`
+	Blobs         []descriptor     `json:"blobs"` // of an OCI artifact manifest
 	Manifests     []descriptor     `json:"manifests"`
 	Subject       *json.RawMessage `json:"subject"`
+	Annotations   json.RawMessage  `json:"annotations"` // often of the wrong shape, and seldom asked for
 }
 
 type descriptor struct {
@@ -84,7 +85,7 @@ func isKnownType(mediaType string) bool {
 
 // check validates the descriptors.
 func (d document) check() error {
-	all := append(append([]descriptor{}, d.Layers...), d.Manifests...)
+	all := slices.Concat(d.Layers, d.Manifests)
 	if d.Config != nil {
 		all = append(all, *d.Config)
 	}
@@ -109,7 +110,7 @@ func (d document) manifest(digest image.Digest, size int, in descriptor) scan.Ma
 		Digest:       digest,
 		MediaType:    d.MediaType,
 		ArtifactType: d.ArtifactType,
-		Kind:         image.Classify(d.traits(in)),
+		Kind:         image.Classify(d.traits()),
 		Platform:     in.platform(),
 		Size:         int64(size),
 	}
@@ -123,76 +124,97 @@ func (d document) manifest(digest image.Digest, size int, in descriptor) scan.Ma
 	return m
 }
 
-func (d document) traits(in descriptor) image.Traits {
-	t := image.Traits{
-		MediaType:    d.MediaType,
-		ArtifactType: d.ArtifactType,
-		HasSubject:   d.Subject != nil,
-		Annotations:  in.Annotations,
-		Platform:     in.platform(),
-	}
+func (d document) traits() image.Traits {
+	t := image.Traits{MediaType: d.MediaType, ArtifactType: d.ArtifactType, HasSubject: d.Subject != nil, Annotations: d.bundle()}
 	if d.Config != nil {
 		t.ConfigMediaType = d.Config.MediaType
 	}
-	for _, l := range d.Layers {
+	for _, l := range slices.Concat(d.Layers, d.Blobs) {
 		t.LayerMediaTypes = append(t.LayerMediaTypes, l.MediaType)
 	}
 	return t
 }
 
-// listed is what an index alone says of a child that was not or could not be
-// read. An entry that nothing speaks against is taken for an image: reading it
-// as one will tell.
-func listed(in descriptor) scan.Manifest {
-	t := image.Traits{MediaType: in.MediaType, ArtifactType: in.ArtifactType, Annotations: in.Annotations, Platform: in.platform()}
-	if image.IsManifestType(in.MediaType) {
-		// An entry may carry the config's media type as its artifact type (OCI
-		// image-spec, descriptor.md).
-		t.ConfigMediaType = in.ArtifactType
-		if in.ArtifactType == "" {
-			t.ConfigMediaType = image.MediaTypeOCIConfig
-		}
+// bundle is the one annotation that tells kinds apart; whatever else stands
+// there may have any shape.
+func (d document) bundle() map[string]string {
+	var a struct {
+		Content string `json:"dev.sigstore.bundle.content"`
 	}
+	if err := json.Unmarshal(d.Annotations, &a); err != nil {
+		return nil
+	}
+	return map[string]string{image.BundleContentAnnotation: a.Content}
+}
+
+// listed is what an index alone says of a child that was not or could not be
+// read, and why it was not. An entry that nothing speaks against is taken for an
+// image: reading it as one will tell.
+func listed(in descriptor, unread error) scan.Manifest {
 	return scan.Manifest{
 		Digest:       image.Digest(in.Digest),
 		MediaType:    in.MediaType,
 		ArtifactType: in.ArtifactType,
-		Kind:         image.Classify(t),
+		Kind:         in.kind(),
 		Platform:     in.platform(),
 		Size:         in.Size,
+		Unread:       unread,
 	}
+}
+
+// kind is what an entry of an index says of what it points to.
+func (d descriptor) kind() image.Kind {
+	return image.ClassifyEntry(image.Traits{MediaType: d.MediaType, ArtifactType: d.ArtifactType, Annotations: d.Annotations})
+}
+
+// passedBy reports whether a child of an index is not asked for: it is of a type
+// that nobody knows, or an attestation that no runtime would take for an image
+// to run.
+func (d descriptor) passedBy() bool {
+	if !isKnownType(d.MediaType) {
+		return true
+	}
+	unknown := image.Platform{OS: "unknown", Architecture: "unknown"}
+	return d.platform() == unknown && d.kind() == image.KindAttestation
 }
 
 // maxInstruction bounds the history instruction kept per layer, in bytes.
 const maxInstruction = 4096
 
-// describe adds what the config says of the layers. A history that does not fit
-// the layers tells nothing about them and is left out.
-func describe(m *scan.Manifest, config []byte) error {
-	parsed, err := v1.ParseConfigFile(bytes.NewReader(config))
+// describe adds what the config says of the image and its layers. A history that
+// does not fit the layers tells nothing about them and is left out. What only a
+// WebAssembly runtime runs holds nothing that a cataloger could read.
+func describe(m *scan.Manifest, content []byte) error {
+	c, err := parseConfig(content)
 	if err != nil {
-		return errs.New(errs.Malformed, "the config is not JSON")
+		return err
 	}
-	if m.Platform.OS == "" {
-		m.Platform = image.Platform{OS: parsed.OS, Architecture: parsed.Architecture, Variant: parsed.Variant, OSVersion: parsed.OSVersion}
-	}
-	m.Created = parsed.Created.Time
-	if len(parsed.RootFS.DiffIDs) != len(m.Layers) {
-		return errs.New(errs.Malformed, "the config lists %d layers, the manifest %d", len(parsed.RootFS.DiffIDs), len(m.Layers))
-	}
-	var steps []string
-	for _, h := range parsed.History {
-		if !h.EmptyLayer {
-			steps = append(steps, instruction(h.CreatedBy))
-		}
+	m.Platform = completed(m.Platform, image.Platform{OS: c.OS, Architecture: c.Architecture, Variant: c.Variant, OSVersion: c.OSVersion})
+	m.Created = c.Created
+	if len(c.RootFS.DiffIDs) != len(m.Layers) {
+		return errs.New(errs.Malformed, "the config lists %d layers, the manifest %d", len(c.RootFS.DiffIDs), len(m.Layers))
 	}
 	for i := range m.Layers {
-		m.Layers[i].DiffID = image.Digest(parsed.RootFS.DiffIDs[i].String())
-		if len(steps) == len(m.Layers) {
-			m.Layers[i].CreatedBy = steps[i]
+		m.Layers[i].DiffID = image.Digest(c.RootFS.DiffIDs[i])
+		if len(c.steps) == len(m.Layers) {
+			m.Layers[i].CreatedBy = instruction(c.steps[i])
 		}
 	}
+	if strings.HasPrefix(m.Platform.Architecture, "wasm") {
+		m.Kind = image.KindWASM
+	}
 	return nil
+}
+
+// completed is the platform that an index names, with what only the config says.
+func completed(listed, own image.Platform) image.Platform {
+	if listed.OS == "" {
+		return own
+	}
+	if listed.OS == own.OS && listed.OSVersion == "" {
+		listed.OSVersion = own.OSVersion
+	}
+	return listed
 }
 
 func instruction(s string) string {

@@ -2,7 +2,9 @@ package registry_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -322,8 +324,7 @@ func TestIndexOfEverything(t *testing.T) {
 	brokenConfig := f.image("ppc64le")
 	brokenConfig["layers"] = []object{}
 	strange := entry("application/vnd.example+json", image.DigestOf([]byte("strange")), 3)
-	deepest := f.child(image.MediaTypeOCIIndex, index(f.child(image.MediaTypeOCIManifest, f.image("riscv64"))))
-	nested := f.child(image.MediaTypeOCIIndex, index(amd64, arm64, deepest))
+	nested := f.child(image.MediaTypeOCIIndex, index(amd64, arm64))
 	f.tag(image.MediaTypeOCIIndex, index(amd64, amd64, attestation, missing, broken, f.child(image.MediaTypeOCIManifest, brokenConfig), strange, nested))
 
 	got, err := client(t, f.settings()).Resolve(t.Context(), ref(t, wanted))
@@ -348,10 +349,117 @@ func TestIndexOfEverything(t *testing.T) {
 		{image.KindUnknown, "", false},
 		{image.KindIndex, "", false},           // nested
 		{image.KindImage, "linux/arm64", true}, // its second child, the first being known
-		{image.KindIndex, "", false},           // too deep to be followed
 	}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestIndexesAreFollowedSoDeep(t *testing.T) {
+	f := newFake(t)
+	deep := func(levels int) object {
+		entry := f.child(image.MediaTypeOCIManifest, f.image("riscv64"))
+		for range levels - 1 {
+			entry = f.child(image.MediaTypeOCIIndex, index(entry))
+		}
+		return index(entry)
+	}
+	for levels, followed := range map[int]bool{1: true, 4: true, 5: false, 50: false} {
+		f.tag(image.MediaTypeOCIIndex, deep(levels))
+		got, err := client(t, f.settings()).Resolve(t.Context(), ref(t, wanted))
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := got.Children[len(got.Children)-1]
+		if followed != (len(got.Runnable()) == 1) || followed != (last.Unread == nil) || !followed && !errs.Is(last.Unread, errs.TooLarge) {
+			t.Errorf("%d levels: %d images, the last child is a %s, unread: %v", levels, len(got.Runnable()), last.Kind, last.Unread)
+		}
+	}
+}
+
+func TestNoEntryHidesAnImage(t *testing.T) {
+	f := newFake(t)
+	img := f.child(image.MediaTypeOCIManifest, f.image("amd64"))
+	hidden := func(change object) object {
+		out := object{"mediaType": img["mediaType"], "digest": img["digest"], "size": img["size"]}
+		for k, v := range change {
+			out[k] = v
+		}
+		return out
+	}
+	attestation := object{"vnd.docker.reference.type": "attestation-manifest"}
+	nowhere := object{"os": "unknown", "architecture": "unknown"}
+	for name, entries := range map[string][]object{
+		"as an attestation for a platform":  {hidden(object{"annotations": attestation, "platform": object{"os": "linux", "architecture": "amd64"}})},
+		"as an attestation for no platform": {hidden(object{"annotations": attestation})},
+		"as a chart":                        {hidden(object{"artifactType": "application/vnd.cncf.helm.config.v1+json"})},
+		"behind an attestation":             {hidden(object{"annotations": attestation, "platform": nowhere}), img},
+		"behind an unknown type":            {hidden(object{"mediaType": "application/vnd.example+json"}), img},
+		"inside of a nested index":          {hidden(object{"annotations": attestation, "platform": nowhere}), f.child(image.MediaTypeOCIIndex, index(img))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f.tag(image.MediaTypeOCIIndex, index(entries...))
+			got, err := client(t, f.settings()).Resolve(t.Context(), ref(t, wanted))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if images := got.Runnable(); len(images) != 1 || len(images[0].Layers) != 1 || images[0].Unread != nil {
+				t.Errorf("the images are %+v", images)
+			}
+		})
+	}
+}
+
+func TestChildrenTooLargeTogether(t *testing.T) {
+	f := newFake(t)
+	settings := f.settings()
+	settings.MaxManifestBytes = 4000
+	var children []object
+	for i := range 10 {
+		img := f.image(fmt.Sprint("arch", i))
+		img["annotations"] = object{"padding": strings.Repeat("x", 3000)}
+		children = append(children, f.child(image.MediaTypeOCIManifest, img))
+	}
+	f.tag(image.MediaTypeOCIIndex, index(children...))
+	got, err := client(t, settings).Resolve(t.Context(), ref(t, wanted))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unread := 0
+	for _, m := range got.Children {
+		if errs.Is(m.Unread, errs.TooLarge) {
+			unread++
+		}
+	}
+	if len(got.Children) != 10 || unread < 5 {
+		t.Errorf("%d children, %d of them unread", len(got.Children), unread)
+	}
+}
+
+func TestManifestsAndConfigsOfManyObjects(t *testing.T) {
+	f := newFake(t)
+	img := f.image("amd64")
+	img["annotations"] = []object{}
+	many := strings.TrimSuffix(strings.Repeat("{},", 60_000), ",")
+	body := []byte(`{"schemaVersion":2,"layers":[` + many + `]}`)
+	f.tag(image.MediaTypeOCIManifest, json.RawMessage(body))
+	if _, err := client(t, f.settings()).Resolve(t.Context(), ref(t, wanted)); !errs.Is(err, errs.TooLarge) {
+		t.Errorf("a manifest of many objects: %v", err)
+	}
+	img = f.image("amd64")
+	config := []byte(`{"history":[` + many + `]}`)
+	img["config"] = entry(image.MediaTypeOCIConfig, f.put("blobs", blob{"application/octet-stream", config}), len(config))
+	d := f.tag(image.MediaTypeOCIManifest, img)
+	c := client(t, f.settings())
+	if _, err := c.Resolve(t.Context(), ref(t, wanted)); err != nil {
+		t.Errorf("a config is the image's fault: %v", err)
+	}
+	opened, err := c.Image(t.Context(), ref(t, "registry.example.com/shop/web@"+string(d)))
+	if err == nil {
+		_, err = opened.ConfigFile()
+	}
+	if !errs.Is(err, errs.TooLarge) {
+		t.Errorf("a config of many objects: %v", err)
 	}
 }
 
@@ -367,11 +475,19 @@ func TestIndexOfTooMany(t *testing.T) {
 	}
 }
 
-func TestFirstSchemaIsUnknown(t *testing.T) {
+// The digest of a signed manifest leaves its signatures out, and the registry says
+// what it is. It is not believed: digests are the same in every registry.
+func TestFirstSchemaHasTheDigestOfItsBytes(t *testing.T) {
+	const signed = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 	f := newFake(t)
-	f.tag("application/vnd.docker.distribution.manifest.v1+prettyjws", object{"schemaVersion": 1, "name": "shop/web", "fsLayers": []object{}})
+	digest := f.tag(signed, object{"schemaVersion": 1, "name": "shop/web", "fsLayers": []object{}})
+	victim := image.DigestOf([]byte("another image"))
+	f.set(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.Header().Set("Docker-Content-Digest", string(victim))
+		return false
+	})
 	got, err := client(t, f.settings()).Resolve(t.Context(), ref(t, wanted))
-	if err != nil || got.Kind != image.KindUnknown || got.MediaType != "application/vnd.docker.distribution.manifest.v1+prettyjws" {
+	if err != nil || got.Kind != image.KindSchema1 || got.MediaType != signed || got.Digest != digest {
 		t.Errorf("Resolve returned %+v, %v", got, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"golang.org/x/sync/errgroup"
@@ -229,8 +230,7 @@ func TestResolveOtherArtifacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := vulnerable(t, v1.Platform{})
-	referrer, err := sampleimage.WithSubject(plain, plain)
+	bill, err := sampleimage.WithSubject(mutate.ConfigMediaType(chart, "application/spdx+json"), vulnerable(t, v1.Platform{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestResolveOtherArtifacts(t *testing.T) {
 		kind image.Kind
 	}{
 		{"chart", chart, image.KindHelmChart},
-		{"referrer", referrer, image.KindReferrer},
+		{"sbom", bill, image.KindSBOMFile},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

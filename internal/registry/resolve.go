@@ -7,21 +7,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
-)
-
-const (
-	// maxChildren bounds the manifests of an index, those of nested ones
-	// included.
-	maxChildren = 256
-	// maxDepth is how deep indexes are followed; deeper ones are listed only.
-	maxDepth = 2
-	// parallelChildren is how many children are read at a time.
-	parallelChildren = 4
 )
 
 // Resolve reads the manifest behind ref: by its digest when it has one, else by
@@ -86,7 +75,7 @@ func (r *reader) root(ctx context.Context, ref image.Reference) (scan.Manifest, 
 	}
 	switch m.Kind {
 	case image.KindIndex:
-		m.Children, err = r.children(ctx, doc, maxDepth, map[string]bool{string(m.Digest): true})
+		m.Children, err = r.family(ctx, m.Digest, doc)
 	case image.KindImage:
 		err = ofRegistry(r.config(ctx, &m, *doc.Config))
 	}
@@ -128,7 +117,16 @@ func read(desc *remote.Descriptor, in descriptor) (document, scan.Manifest, erro
 	if err != nil {
 		return document{}, scan.Manifest{}, err
 	}
-	return doc, doc.manifest(image.Digest(desc.Digest.String()), len(desc.Manifest), in), nil
+	digest := image.Digest(desc.Digest.String())
+	if image.IsSchema1Type(string(desc.MediaType)) {
+		// The library believes what the registry says of these: their digest leaves
+		// the signatures out. Believed, it could be that of another image.
+		digest = image.DigestOf(desc.Manifest)
+	}
+	if in.Digest != "" && strings.HasPrefix(in.Digest, "sha256:") && in.Digest != string(digest) {
+		return document{}, scan.Manifest{}, errs.New(errs.Malformed, "the manifest is %s and should be %s", digest, in.Digest)
+	}
+	return doc, doc.manifest(digest, len(desc.Manifest), in), nil
 }
 
 // fetch reads a manifest. Whether the repository has it, and where a tag points,
@@ -185,78 +183,24 @@ func (c *connection) manifest(ctx context.Context, repository, id string) (desc 
 	return desc, err
 }
 
-// children reads the children of an index.
-func (r *reader) children(ctx context.Context, doc document, depth int, seen map[string]bool) ([]scan.Manifest, error) {
-	var entries []descriptor
-	for _, d := range doc.Manifests {
-		if !seen[d.Digest] {
-			seen[d.Digest] = true
-			entries = append(entries, d)
-		}
-	}
-	if len(seen)-1 > maxChildren {
-		return nil, errs.New(errs.TooLarge, "the index has more than %d manifests", maxChildren)
-	}
-	docs := make([]document, len(entries))
-	out := make([]scan.Manifest, len(entries))
-	group, within := errgroup.WithContext(ctx)
-	group.SetLimit(parallelChildren)
-	for i, d := range entries {
-		group.Go(func() (err error) {
-			docs[i], out[i], err = r.child(within, d)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	return r.flatten(ctx, docs, out, depth, seen)
-}
-
-// flatten puts the children of nested indexes behind these.
-func (r *reader) flatten(ctx context.Context, docs []document, children []scan.Manifest, depth int, seen map[string]bool) ([]scan.Manifest, error) {
-	var out []scan.Manifest
-	for i, m := range children {
-		out = append(out, m)
-		if m.Kind != image.KindIndex || depth <= 1 {
-			continue
-		}
-		nested, err := r.children(ctx, docs[i], depth-1, seen)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, nested...)
-	}
-	return out, nil
-}
-
-// child reads one child of an index. What the index already says to be an
-// attestation, or of an unknown media type, is not asked for.
-func (r *reader) child(ctx context.Context, d descriptor) (document, scan.Manifest, error) {
-	entry := listed(d)
-	if entry.Kind == image.KindAttestation || !isKnownType(d.MediaType) {
-		return document{}, entry, nil
-	}
-	doc, m, err := r.get(ctx, d.Digest, d)
-	if err != nil {
-		return document{}, entry, ofRegistry(err)
-	}
-	if m.Kind == image.KindImage {
-		err = r.config(ctx, &m, *doc.Config)
-	}
-	return doc, m, ofRegistry(err)
-}
-
 // config reads the config blob of an image and fills in what it says.
 func (r *reader) config(ctx context.Context, m *scan.Manifest, d descriptor) error {
 	if err := r.checkConfigSize(d); err != nil {
 		return err
 	}
-	blob, err := r.blob(ctx, d)
+	blob, err := r.configBlob(ctx, d)
 	if err != nil {
 		return err
 	}
 	return describe(m, blob)
+}
+
+func (r *reader) configBlob(ctx context.Context, d descriptor) ([]byte, error) {
+	content, err := r.blob(ctx, d)
+	if err == nil && objects(content) > maxObjects {
+		err = tooManyObjects("config")
+	}
+	return content, err
 }
 
 func (r *reader) checkConfigSize(d descriptor) error {

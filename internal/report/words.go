@@ -61,15 +61,20 @@ func failure(reason string) (words, next string) {
 
 // unsupportedWords say what a manifest is that cannot be scanned.
 var unsupportedWords = map[string]string{
+	string(image.KindEncrypted):   "an encrypted image",
+	string(image.KindSchema1):     "an image in Docker's first format, which was given up in 2017; push it again with a newer client",
 	string(image.KindAttestation): "an attestation",
 	string(image.KindSignature):   "a signature",
+	string(image.KindSBOMFile):    "an SBOM that somebody keeps beside an image",
 	string(image.KindHelmChart):   "a Helm chart",
 	string(image.KindWASM):        "a WebAssembly module",
+	string(image.KindModel):       "a language model",
 	string(image.KindReferrer):    "an artifact that refers to an image",
 	string(image.KindArtifact):    "an artifact that is no image",
 	string(image.KindUnknown):     "of a kind that is not known",
 	"nested_index":                "an index inside an index; its images are scanned with the outer one",
 	"no_image":                    "an index without an image to scan",
+	string(errs.Unsupported):      "an image with something that cannot be unpacked",
 }
 
 func unsupported(reason string) string {

@@ -114,9 +114,10 @@ type Manifest struct {
 	Created      time.Time  // when its config says it was made; zero when nobody says
 	Layers       []Layer    // of an image
 	Children     []Manifest // of an index, in its order
-	// Unread is true for a child whose own content was not read: what is said of
-	// it is what the index says, and gives way to anybody who reads it.
-	Unread bool
+	// Unread is why the content of a child was not read or, of an index, not
+	// followed; nil when it was. What is said of an unread child is what the index
+	// says, and gives way to what its own content says.
+	Unread error
 	// Excluded names the rule that leaves the manifest out; empty for one that
 	// is wanted.
 	Excluded string

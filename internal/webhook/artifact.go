@@ -12,9 +12,9 @@ func kindReason(kind image.Kind) string {
 		return ReasonSignature
 	case image.KindAttestation:
 		return ReasonAttestation
-	case image.KindReferrer:
+	case image.KindReferrer, image.KindSBOMFile:
 		return ReasonReferrer
-	case image.KindArtifact, image.KindWASM:
+	case image.KindArtifact, image.KindWASM, image.KindModel:
 		return ReasonArtifact
 	}
 	return ""
