@@ -125,9 +125,10 @@ type Platform struct {
 
 // Counted reports whether the platform is part of the answer: an image that the
 // repository served and no rule leaves out. One that is gone since keeps its
-// answer.
+// answer. An index that could not be followed stands for the images nobody saw.
 func (p Platform) Counted() bool {
-	return (p.Kind == image.KindImage || p.Kind == image.KindSBOM) && (p.Presence == Present || p.Presence == Gone)
+	unfollowed := p.Kind == image.KindIndex && (p.State == StateFailed || p.State == StateTooLarge) && p.Reason != "platform_failed"
+	return (p.Kind == image.KindImage || p.Kind == image.KindSBOM || unfollowed) && (p.Presence == Present || p.Presence == Gone)
 }
 
 // Summarise gives the image the state and assessment that its platforms amount
