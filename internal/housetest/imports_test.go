@@ -21,7 +21,7 @@ var levels = map[string]int{
 
 	// Edges: each knows one thing of the outside world.
 	"internal/webhook": 2, "internal/webhook/keys": 2, "internal/registry": 2, "internal/catalog": 2, "internal/catalog/layers": 2, "internal/match": 2,
-	"internal/match/vulndb": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2,
+	"internal/match/vulndb": 2, "internal/sandbox": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2,
 
 	// Assembly.
 	"internal/intake": 3, "internal/config": 3, "internal/app": 3,
