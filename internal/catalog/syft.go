@@ -9,7 +9,6 @@ import (
 	"github.com/anchore/syft/syft/pkg"
 	syftsbom "github.com/anchore/syft/syft/sbom"
 	"github.com/anchore/syft/syft/source"
-	"github.com/anchore/syft/syft/source/stereoscopesource"
 
 	// Syft reads rpm's sqlite databases through whatever driver is there. It must
 	// be grype's: registering two panics.
@@ -37,16 +36,11 @@ func (c *Cataloger) catalog(ctx context.Context, img *guardedImage, ref image.Re
 	if err != nil {
 		return nil, err
 	}
-	assembled, err := assemble(img, read)
+	src, err := assemble(img, ref, read)
 	if err != nil {
 		return nil, err
 	}
-	for _, add := range metadata(img, ref) {
-		if err := add(assembled); err != nil {
-			return nil, errs.Wrap(errs.Malformed, "describe image", err)
-		}
-	}
-	return c.run(ctx, stereoscopesource.New(assembled, stereoscopesource.ImageConfig{Reference: ref.String()}))
+	return c.run(ctx, src)
 }
 
 // store returns where layers are kept: the cache, or without one a directory that

@@ -20,7 +20,7 @@ var levels = map[string]int{
 	"internal/httpserver": 1, "internal/outbound": 1, "internal/telemetry": 1, "internal/filelock": 1,
 
 	// Edges: each knows one thing of the outside world.
-	"internal/webhook": 2, "internal/webhook/keys": 2, "internal/registry": 2, "internal/catalog": 2, "internal/catalog/layers": 2, "internal/match": 2,
+	"internal/webhook": 2, "internal/webhook/keys": 2, "internal/registry": 2, "internal/catalog": 2, "internal/catalog/layers": 2, "internal/catalog/overlay": 2, "internal/match": 2,
 	"internal/match/vulndb": 2, "internal/sandbox": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2,
 
 	// Assembly.
@@ -51,17 +51,19 @@ var propUsers = []string{"cmd/quickstart/stage", "cmd/bench"}
 
 // sideways are the imports allowed within a level, with the reason.
 var sideways = map[[2]string]string{
-	{"internal/image", "internal/errs"}:             "every package names its failures by kind",
-	{"internal/sbom", "internal/errs"}:              "every package names its failures by kind",
-	{"internal/vuln", "internal/errs"}:              "every package names its failures by kind",
-	{"internal/scan", "internal/inventory"}:         "the story of a scan hands inventories on",
-	{"internal/reconcile", "internal/scan"}:         "what differs becomes a scan; rules are the same for both",
-	{"internal/catalog", "internal/catalog/layers"}: "a room and its back room: the layers that were read",
-	{"internal/match", "internal/match/vulndb"}:     "a room and its back room: the database's life on disk",
-	{"internal/webhook", "internal/webhook/keys"}:   "a room and its back room: the keys of senders that sign",
-	{"internal/app", "internal/config"}:             "assembly: app is built from the configuration",
-	{"internal/app", "internal/intake"}:             "assembly: app wires the receiver",
-	{"internal/postgres", "migrations"}:             "the store brings the schema up",
+	{"internal/image", "internal/errs"}:                     "every package names its failures by kind",
+	{"internal/sbom", "internal/errs"}:                      "every package names its failures by kind",
+	{"internal/vuln", "internal/errs"}:                      "every package names its failures by kind",
+	{"internal/scan", "internal/inventory"}:                 "the story of a scan hands inventories on",
+	{"internal/reconcile", "internal/scan"}:                 "what differs becomes a scan; rules are the same for both",
+	{"internal/catalog", "internal/catalog/layers"}:         "a room and its back room: the layers that were read",
+	{"internal/catalog", "internal/catalog/overlay"}:        "a room and its back room: the layers over each other",
+	{"internal/catalog/overlay", "internal/catalog/layers"}: "back rooms of one room: what lies over each other are layers that were read",
+	{"internal/match", "internal/match/vulndb"}:             "a room and its back room: the database's life on disk",
+	{"internal/webhook", "internal/webhook/keys"}:           "a room and its back room: the keys of senders that sign",
+	{"internal/app", "internal/config"}:                     "assembly: app is built from the configuration",
+	{"internal/app", "internal/intake"}:                     "assembly: app wires the receiver",
+	{"internal/postgres", "migrations"}:                     "the store brings the schema up",
 }
 
 func TestImportsGoDown(t *testing.T) {
