@@ -36,6 +36,10 @@ type Requests interface {
 	// Hurry lets a queued scan go ahead of pushes, because somebody waits for it;
 	// one that runs or is over is left alone.
 	Hurry(ctx context.Context, scanID int64) error
+	// Cancel ends a scan that waits or runs, for who asked, and returns the state
+	// it was in; one that is canceled already stays as it is. Errors are NotFound
+	// for one that is not there or not to be seen, Conflict for one that is over.
+	Cancel(ctx context.Context, access report.Access, scanID int64, who string) (was report.RunState, err error)
 	// Upload keeps an SBOM under repository:tag of the registry "sboms" and
 	// queues its judgement.
 	Upload(ctx context.Context, repository, tag string, document []byte) (scanID int64, digest image.Digest, err error)
@@ -184,6 +188,7 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/scans", h.read(h.scans))
 		r.Get(Prefix+"/scans/{id}", h.read(h.scan))
 		r.Post(Prefix+"/scans", h.guard(report.ScopeTriage, true, h.requestScan))
+		r.Delete(Prefix+"/scans/{id}", h.guard(report.ScopeTriage, true, h.cancelScan))
 		r.Get(Prefix+"/deliveries", h.read(h.deliveries))
 		r.Get(Prefix+"/coverage", h.read(h.coverage))
 		r.Get(Prefix+"/coverage/repositories", h.read(h.repositoryCoverage))

@@ -180,6 +180,10 @@ func (r requests) Hurry(ctx context.Context, scanID int64) error {
 	return r.store.HurryScan(ctx, scanID)
 }
 
+func (r requests) Cancel(ctx context.Context, access report.Access, scanID int64, who string) (report.RunState, error) {
+	return r.store.CancelScan(ctx, access, scanID, who)
+}
+
 func (r requests) Upload(ctx context.Context, repository, tag string, document []byte) (int64, image.Digest, error) {
 	digest := image.DigestOf(document)
 	id, err := r.store.SaveUpload(ctx, "sboms", repository, tag, digest, document, postgrestest.NoPermits)

@@ -126,7 +126,8 @@ func claim(ctx context.Context, db interface {
 }
 
 // RenewLease prolongs the lease of a running scan and of the manifest it
-// catalogues. It returns kind Canceled when the lease is no longer the scan's.
+// catalogues. It returns kind Canceled when the lease is no longer the scan's, an
+// error of scan.Canceled when somebody canceled it.
 func (s *Store) RenewLease(ctx context.Context, job scan.Job) error {
 	const renewScan = `
 		UPDATE scan SET lease_until = now() + make_interval(secs => $3)
@@ -138,15 +139,11 @@ func (s *Store) RenewLease(ctx context.Context, job scan.Job) error {
 			return err
 		}
 		if tag.RowsAffected() == 0 {
-			return leaseLost(job)
+			return leaseLost(ctx, tx, job)
 		}
 		_, err = tx.Exec(ctx, renewManifest, job.Lease, leaseSeconds)
 		return err
 	})
-}
-
-func leaseLost(job scan.Job) error {
-	return errs.New(errs.Canceled, "postgres: scan %d is no longer ours", job.ID)
 }
 
 // holdLease locks the scan's row against being given to somebody else until the
@@ -156,7 +153,7 @@ func holdLease(ctx context.Context, tx pgx.Tx, job scan.Job) error {
 	var one int
 	err := tx.QueryRow(ctx, query, job.ID, job.Lease).Scan(&one)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return leaseLost(job)
+		return leaseLost(ctx, tx, job)
 	}
 	return err
 }
@@ -207,15 +204,17 @@ func (s *Store) endAttempt(ctx context.Context, op, query string, job scan.Job, 
 	args["id"], args["lease"], args["phases"], args["pulled"] = job.ID, job.Lease, phases, result.Pulled
 	args["reason"], args["detail"], args["digest"] = string(errs.KindOf(cause)), words(cause), string(result.Digest)
 	return s.inTxAgain(ctx, op, func(tx pgx.Tx) error {
-		if err := releaseManifests(ctx, tx, []string{job.Lease}); err != nil {
-			return err
-		}
+		// The scan before its manifests, as everywhere, or two who hold one each wait
+		// for each other.
 		tag, err := tx.Exec(ctx, query, args)
 		if err != nil {
 			return err
 		}
 		if tag.RowsAffected() == 0 {
-			return leaseLost(job)
+			return leaseLost(ctx, tx, job)
+		}
+		if err := releaseManifests(ctx, tx, []string{job.Lease}); err != nil {
+			return err
 		}
 		return errors.Join(failUnanswered(ctx, tx, []int64{job.ID}), handOn(ctx, tx, []int64{job.ID}))
 	})

@@ -70,6 +70,8 @@ func findImage(ctx context.Context, at snapshot, access report.Access, target re
 // unresolved tells of a target that no scan has resolved yet by its last scan.
 func (i *foundImage) unresolved() error {
 	switch {
+	case i.LastScan != nil && i.LastScan.CanceledBy != "":
+		i.State, i.Reason, i.Detail = report.StateCanceled, i.LastScan.Reason, i.LastScan.Detail
 	case i.LastScan == nil, i.LastScan.State == report.RunDone, i.LastScan.State == report.RunCanceled:
 		return errs.New(errs.NotFound, "nothing is known of %.400q", i.Reference).
 			WithHint("it appears when it is pushed; POST /api/v1/scans asks for a scan")
@@ -129,7 +131,7 @@ type rootManifest struct {
 // findRoot returns nil when the repository never served such a manifest.
 func findRoot(ctx context.Context, tx pgx.Tx, repositoryID int64, target report.Target) (*rootManifest, error) {
 	const columns = `
-		SELECT m.id, m.digest, m.kind, m.media_type, m.artifact_type, m.state, m.reason, m.detail,
+		SELECT m.id, m.digest, m.kind, m.media_type, m.artifact_type, ` + shownState + `,
 		       rm.presence, rm.first_seen, rm.last_seen, t.moved_at, t.checked_at,
 		       ARRAY(SELECT o.name FROM tag o WHERE o.manifest_id = m.id AND o.repository_id = rm.repository_id
 		              ORDER BY o.name LIMIT @tags) AS tags`
@@ -166,13 +168,13 @@ func (r *rootManifest) describe(i *report.Image) {
 
 // lastScan returns the newest scan of a target, nil when there was none.
 func lastScan(ctx context.Context, tx pgx.Tx, repositoryID int64, target report.Target, root *rootManifest) (*report.ScanState, error) {
-	const columns = `SELECT id, state, reason, detail, created_at FROM scan WHERE repository_id = @repository`
+	const columns = `SELECT ` + stateColumns + ` FROM scan s WHERE s.repository_id = @repository`
 	const newest = ` ORDER BY id DESC LIMIT 1`
-	const byTag = columns + ` AND tag = @tag` + newest
-	const unresolved = columns + ` AND digest = @digest` + newest
+	const byTag = columns + ` AND s.tag = @tag` + newest
+	const unresolved = columns + ` AND s.digest = @digest` + newest
 	// What resolved to the manifest, and what waits to look at it.
-	const resolved = `(` + columns + ` AND manifest_id = @manifest` + newest + `)
-		UNION ALL (` + columns + ` AND state IN ('queued', 'running') AND digest = @digest` + newest + `)` + newest
+	const resolved = `(` + columns + ` AND s.manifest_id = @manifest` + newest + `)
+		UNION ALL (` + columns + ` AND s.state IN ('queued', 'running') AND s.digest = @digest` + newest + `)` + newest
 	args := pgx.NamedArgs{"repository": repositoryID, "tag": target.Tag, "digest": string(target.Digest)}
 	query := byTag
 	switch {
@@ -186,6 +188,6 @@ func lastScan(ctx context.Context, tx pgx.Tx, repositoryID int64, target report.
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	state := found[0].report()
-	return &state, nil
+	state, err := found[0].report()
+	return &state, err
 }

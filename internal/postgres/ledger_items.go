@@ -14,11 +14,12 @@ import (
 // manifests in the order they were first stored, then the targets that no scan
 // has found out about.
 func (s *Store) Ledger(ctx context.Context, access report.Access, ref report.RepositoryRef, filter report.LedgerFilter, p report.Page) (report.List[report.LedgerItem], error) {
-	const wanted = ` AND (@state = '' OR l.state = @state) AND (NOT @uncovered OR l.state IN ('queued', 'running', 'failed'))`
+	const wanted = ` AND (@state = '' OR l.state = @state) AND (NOT @uncovered OR l.state IN ('queued', 'running', 'failed', 'canceled'))`
 	const query = `
 		SELECT * FROM (
 			SELECT 0 AS part, m.id, m.digest, '' AS tag, m.kind, m.os, m.architecture, m.variant, l.state, l.reason,
-			       CASE WHEN l.state = m.state THEN m.detail ELSE '' END AS detail, rm.first_seen AS since,
+			       CASE l.state WHEN m.state THEN m.detail WHEN 'canceled' THEN ` + canceledDetail + ` ELSE '' END AS detail,
+			       rm.first_seen AS since,
 			       ARRAY(SELECT t.name FROM tag t WHERE t.manifest_id = m.id AND t.repository_id = l.repository_id ORDER BY t.name LIMIT @tags) AS tags
 			  FROM ledger_manifest l
 			  JOIN manifest m ON m.id = l.manifest_id

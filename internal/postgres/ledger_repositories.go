@@ -20,7 +20,7 @@ func (s *Store) RepositoryCoverage(ctx context.Context, access report.Access, fi
 		   AND (NOT @after OR (g.host, r.name, r.id) > (@host, @name, @id))
 		   AND ` + visible
 	const uncovered = all + `
-		   AND (EXISTS (SELECT 1 FROM ledger_manifest l WHERE l.repository_id = r.id AND l.state IN ('queued', 'running', 'failed'))
+		   AND (EXISTS (SELECT 1 FROM ledger_manifest l WHERE l.repository_id = r.id AND l.state IN ('queued', 'running', 'failed', 'canceled'))
 		        OR EXISTS (SELECT 1 FROM ledger_target t WHERE t.repository_id = r.id))`
 	const order = ` ORDER BY g.host, r.name, r.id LIMIT @limit`
 	var out report.List[report.RepositoryCoverage]

@@ -105,7 +105,7 @@ func storedPlatforms(ctx context.Context, at snapshot, repositoryID int64, roots
 			SELECT c.parent_id, c.position, c.child_id FROM manifest_child c WHERE c.parent_id = ANY (@roots)
 		)
 		SELECT part.root_id, part.manifest_id, m.digest, m.kind, m.os, m.architecture, m.variant, m.os_version,
-		       m.state, m.reason, m.detail, m.partial, m.content_size, m.scanned_at,
+		       ` + shownState + `, m.partial, m.content_size, m.scanned_at,
 		       COALESCE(rm.presence, 'unseen') AS presence, COALESCE(rm.reason, '') AS presence_reason,
 		       m.inventory_id, COALESCE(i.distro, '') AS distro,
 		       COALESCE(b.packages, 0) AS packages, COALESCE(b.tool, '') AS tool, COALESCE(b.tool_version, '') AS tool_version,

@@ -32,7 +32,8 @@ func (s *Store) Repositories(ctx context.Context, access report.Access, filter r
 		       (SELECT count(*) FROM scan s WHERE s.repository_id = page.id AND s.state = 'failed' AND NOT EXISTS (
 		            SELECT 1 FROM scan newer WHERE newer.repository_id = s.repository_id AND newer.tag = s.tag AND newer.id > s.id
 		               AND (s.tag <> '' OR newer.digest = s.digest))) AS failed,
-		       last.id AS last_id, last.state AS last_state, last.reason AS last_reason, last.detail AS last_detail, last.created_at AS last_at,
+		       last.id AS last_id, last.state AS last_state, last.reason AS last_reason, last.detail AS last_detail,
+		       last.canceled_by AS last_canceled_by, last.created_at AS last_at,
 		       f.total, f.critical, f.high, f.medium, f.low, f.negligible, f.unknown, f.fixable, f.known_exploited, NULL::int AS ignored
 		  FROM page CROSS JOIN LATERAL (
 			SELECT count(*) AS total, count(*) FILTER (WHERE severity_rank = 5) AS critical,
@@ -42,7 +43,8 @@ func (s *Store) Repositories(ctx context.Context, access report.Access, filter r
 			       count(*) FILTER (WHERE rf.known_exploited) AS known_exploited
 			  FROM repository_finding rf WHERE rf.repository_id = page.id AND rf.closed_at IS NULL) f
 		  LEFT JOIN LATERAL (
-			SELECT s.id, s.state, s.reason, s.detail, s.created_at FROM scan s WHERE s.repository_id = page.id
+			SELECT s.id, s.state, s.reason, s.detail, COALESCE(s.canceled_by, '') AS canceled_by, s.created_at
+			  FROM scan s WHERE s.repository_id = page.id
 			 ORDER BY s.id DESC LIMIT 1) last ON true
 		 ORDER BY page.host, page.name, page.id`
 	var out report.Judged[report.Repository]
@@ -73,22 +75,23 @@ func (s *Store) Repositories(ctx context.Context, access report.Access, filter r
 }
 
 type repositoryListRow struct {
-	ID         int64
-	Registry   string
-	Host       string
-	Name       string
-	LastPushAt *time.Time
-	Compared   string // "<build>/<hash of its inventories>"; empty before the first comparison
-	Tags       int
-	Queued     int
-	Running    int
-	Failed     int
-	LastID     *int64 // of the newest scan; nil when there is none, and so the next
-	LastState  *string
-	LastReason *string
-	LastDetail *string
-	LastAt     *time.Time
-	Total      int
+	ID             int64
+	Registry       string
+	Host           string
+	Name           string
+	LastPushAt     *time.Time
+	Compared       string // "<build>/<hash of its inventories>"; empty before the first comparison
+	Tags           int
+	Queued         int
+	Running        int
+	Failed         int
+	LastID         *int64 // of the newest scan; nil when there is none, and so the next
+	LastState      *string
+	LastReason     *string
+	LastDetail     *string
+	LastCanceledBy *string
+	LastAt         *time.Time
+	Total          int
 	countsRow
 }
 
@@ -100,8 +103,8 @@ func (r repositoryListRow) report(at snapshot, images imagesRow) report.Reposito
 		Stale:  r.Compared != "" && !strings.HasPrefix(r.Compared, fmt.Sprintf("%d/", at.buildID)),
 	}
 	if r.LastID != nil {
-		last := scanStateRow{*r.LastID, *r.LastState, *r.LastReason, *r.LastDetail, *r.LastAt}.report()
-		out.LastScan = &last
+		out.LastScan = &report.ScanState{ID: *r.LastID, State: report.RunState(*r.LastState), Reason: *r.LastReason,
+			Detail: *r.LastDetail, CanceledBy: *r.LastCanceledBy, CreatedAt: r.LastAt.UTC()}
 	}
 	var counts *report.Counts
 	if r.Compared != "" && images.Done > 0 {
@@ -142,14 +145,15 @@ func repositoryImages(ctx context.Context, at snapshot, of []repositoryListRow) 
 	const query = `
 		SELECT i.repository_id, count(*) AS total,
 		       count(*) FILTER (WHERE s.inventory_id IS NOT NULL) AS done,
-		       count(*) FILTER (WHERE s.inventory_id IS NULL AND m.state IN ('queued', 'running')) AS pending,
-		       count(*) FILTER (WHERE s.inventory_id IS NULL AND m.state NOT IN ('queued', 'running')) AS failed,
+		       count(*) FILTER (WHERE s.inventory_id IS NULL AND m.state IN ('queued', 'running') AND k.scan_id IS NULL) AS pending,
+		       count(*) FILTER (WHERE s.inventory_id IS NULL AND (m.state NOT IN ('queued', 'running') OR k.scan_id IS NOT NULL)) AS failed,
 		       count(*) FILTER (WHERE s.no_data = '{}' AND m.partial = '') AS complete,
 		       COALESCE(array_agg(DISTINCT array_to_string(s.no_data, E'\n')) FILTER (WHERE s.no_data <> '{}'), '{}') AS no_data,
 		       false AS covered
 		  FROM (SELECT DISTINCT l.repository_id, l.manifest_id FROM live_image l WHERE l.repository_id = ANY (@ids)) i
 		  JOIN manifest m ON m.id = i.manifest_id
 		  LEFT JOIN inventory_summary s ON s.inventory_id = m.inventory_id
+		  LEFT JOIN canceled_manifest k ON k.repository_id = i.repository_id AND k.manifest_id = i.manifest_id
 		 GROUP BY i.repository_id`
 	ids, totals := make([]int64, len(of)), map[int64]int{}
 	for i, r := range of {

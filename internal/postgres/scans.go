@@ -10,12 +10,16 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/report"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
+
+// stateColumns select a scanStateRow of a scan s.
+const stateColumns = `s.id, s.state, s.reason, s.detail, COALESCE(s.canceled_by, '') AS canceled_by, s.created_at,` + progressColumns
 
 // scanColumns selects a scanRow; it needs the argument prefixes.
 const scanColumns = `
-	SELECT s.id, s.state, s.reason, s.detail, s.created_at, g.name AS registry, g.host || '/' || r.name AS repository,
-	       s.tag, s.digest, s.cause, s.attempt, COALESCE(m.digest, '') AS resolved, s.run_after, s.started_at,
+	SELECT ` + stateColumns + `, g.name AS registry, g.host || '/' || r.name AS repository,
+	       s.tag, s.digest, s.cause, s.priority, s.attempt, COALESCE(m.digest, '') AS resolved, s.run_after, s.started_at,
 	       s.finished_at, s.phases, s.pulled_bytes
 	  FROM scan s
 	  JOIN repository r ON r.id = s.repository_id
@@ -70,7 +74,7 @@ func (s *Store) Scan(ctx context.Context, access report.Access, id int64) (repor
 			return err
 		}
 		if len(found) == 0 {
-			return errs.New(errs.NotFound, "there is no scan %d", id)
+			return noScan(id)
 		}
 		out, err = found[0].report()
 		return err
@@ -79,15 +83,22 @@ func (s *Store) Scan(ctx context.Context, access report.Access, id int64) (repor
 }
 
 type scanStateRow struct {
-	ID        int64
-	State     string
-	Reason    string
-	Detail    string
-	CreatedAt time.Time
+	ID         int64
+	State      string
+	Reason     string
+	Detail     string
+	CanceledBy string
+	CreatedAt  time.Time
+	Progress   []byte
+	ProgressAt *time.Time
 }
 
-func (r scanStateRow) report() report.ScanState {
-	return report.ScanState{ID: r.ID, State: report.RunState(r.State), Reason: r.Reason, Detail: r.Detail, CreatedAt: r.CreatedAt.UTC()}
+func (r scanStateRow) report() (report.ScanState, error) {
+	progress, err := reportProgress(r.Progress, r.ProgressAt)
+	return report.ScanState{
+		ID: r.ID, State: report.RunState(r.State), Reason: r.Reason, Detail: r.Detail, CanceledBy: r.CanceledBy,
+		CreatedAt: r.CreatedAt.UTC(), Progress: progress,
+	}, err
 }
 
 type scanRow struct {
@@ -97,6 +108,7 @@ type scanRow struct {
 	Tag         string
 	Digest      string
 	Cause       string
+	Priority    int
 	Attempt     int
 	Resolved    string
 	RunAfter    time.Time
@@ -109,20 +121,24 @@ type scanRow struct {
 func reportScans(found []scanRow) ([]report.Scan, error) {
 	out := make([]report.Scan, 0, len(found))
 	for _, r := range found {
-		scan, err := r.report()
+		one, err := r.report()
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, scan)
+		out = append(out, one)
 	}
 	return out, nil
 }
 
 func (r scanRow) report() (report.Scan, error) {
+	state, err := r.scanStateRow.report()
+	if err != nil {
+		return report.Scan{}, err
+	}
 	phases, err := reportPhases(r.Phases)
 	return report.Scan{
-		ScanState: r.scanStateRow.report(), Registry: r.Registry, Repository: r.Repository, Tag: r.Tag,
-		Digest: image.Digest(r.Digest), Cause: r.Cause, Attempt: r.Attempt, Resolved: image.Digest(r.Resolved),
+		ScanState: state, Registry: r.Registry, Repository: r.Repository, Tag: r.Tag, Digest: image.Digest(r.Digest),
+		Cause: r.Cause, Lane: scan.Lane(r.Priority), Attempt: r.Attempt, Resolved: image.Digest(r.Resolved),
 		RunAfter: r.RunAfter.UTC(), StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt),
 		Phases: phases, PulledBytes: r.PulledBytes,
 	}, err

@@ -13,7 +13,7 @@ import (
 // Tags lists the live tags of a repository by name, each with its answer.
 func (s *Store) Tags(ctx context.Context, access report.Access, ref report.RepositoryRef, p report.Page) (report.Judged[report.Tag], error) {
 	const query = `
-		SELECT t.name, t.manifest_id, m.digest, m.kind, m.state, m.reason, t.moved_at, t.checked_at
+		SELECT t.name, t.manifest_id, m.digest, m.kind, ` + shownState + `, t.moved_at, t.checked_at
 		  FROM tag t JOIN manifest m ON m.id = t.manifest_id
 		 WHERE t.repository_id = @repository AND (NOT @after OR t.name > @name)
 		 ORDER BY t.name
@@ -57,6 +57,7 @@ type tagRow struct {
 	Kind       string
 	State      string
 	Reason     string
+	Detail     string
 	MovedAt    time.Time
 	CheckedAt  time.Time
 }

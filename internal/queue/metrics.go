@@ -23,7 +23,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidewaiter_scan_attempts_total",
-			Help: "Attempts at scans, by outcome (end, retry) and error kind (none when it succeeded).",
+			Help: "Attempts at scans, by outcome (end, retry, canceled by somebody) and error kind (none when it succeeded).",
 		}, []string{"outcome", "kind"}),
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tidewaiter_scan_phase_seconds",

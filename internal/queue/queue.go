@@ -27,7 +27,13 @@ import (
 type Scans interface {
 	// ClaimScan takes the scan whose turn it is, nil when none is due.
 	ClaimScan(ctx context.Context) (*scan.Job, error)
+	// RenewLease keeps a running scan the job's. It returns kind Canceled when it is
+	// not any more, an error of scan.Canceled when somebody canceled it; so do the
+	// next three.
 	RenewLease(ctx context.Context, job scan.Job) error
+	// ShowProgress writes down how far a running scan is; with nil it only looks
+	// whether the scan is still the job's.
+	ShowProgress(ctx context.Context, job scan.Job, p *scan.Progress) error
 	FinishScan(ctx context.Context, job scan.Job, result scan.Result, cause error) error
 	RetryScan(ctx context.Context, job scan.Job, result scan.Result, cause error, pause time.Duration, counts bool) error
 	// Depth counts scans that wait and run, and tells how long the one that is
@@ -62,6 +68,9 @@ type Options struct {
 	// LeaseRenewal is how often a running scan shows a sign of life; default 10
 	// seconds.
 	LeaseRenewal time.Duration
+	// ProgressInterval is how often it is written down how far a running scan is,
+	// and looked whether somebody canceled it; default 1 second.
+	ProgressInterval time.Duration
 	// SweepInterval is how often to look for what dead processes left behind;
 	// default 5 seconds.
 	SweepInterval time.Duration
@@ -122,6 +131,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.LeaseRenewal == 0 {
 		o.LeaseRenewal = 10 * time.Second
+	}
+	if o.ProgressInterval == 0 {
+		o.ProgressInterval = time.Second
 	}
 	if o.SweepInterval == 0 {
 		o.SweepInterval = 5 * time.Second

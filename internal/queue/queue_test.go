@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/pgtest"
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
 	"github.com/tidewaiter/tidewaiter/internal/queue"
+	"github.com/tidewaiter/tidewaiter/internal/report"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
 
@@ -147,6 +149,118 @@ func TestALostLeaseCancelsTheScan(t *testing.T) {
 		t.Errorf("canceled because of %v", cause)
 	}
 	r.until("count(*) = 1 FROM scan WHERE state = 'done' AND attempt = 2")
+}
+
+func TestARunningScanShowsHowFarItIs(t *testing.T) {
+	r := newRig(t)
+	next := make(chan struct{})
+	q := r.start(queue.Options{Workers: 1, ProgressInterval: 10 * time.Millisecond, Run: func(ctx context.Context, _ scan.Job) (scan.Result, error) {
+		tracker := scan.TrackerOf(ctx)
+		tracker.Begin(scan.PhaseResolve)
+		<-next
+		tracker.Image("linux/amd64", 1, 2)
+		tracker.Pull([]int64{100, 50})
+		tracker.LayerRead(1, 20)
+		<-next
+		tracker.LayerRead(1, 50)
+		<-next
+		return scan.Result{}, nil
+	}})
+	r.push(q, "x")
+	r.until(`count(*) = 1 FROM scan WHERE progress->>'phase' = 'resolve' AND progress_at >= started_at`)
+	next <- struct{}{}
+	r.until(`count(*) = 1 FROM scan WHERE progress @> '{"phase": "pull", "platform": "linux/amd64", "image": 1, "images": 2, "bytes": 20, "bytes_of": 150, "layers": 0, "layers_of": 2}'`)
+	next <- struct{}{}
+	r.until(`count(*) = 1 FROM scan WHERE progress @> '{"bytes": 50, "layers": 1}'`)
+	// What does not change is not written again.
+	at := `(SELECT xmin::text FROM scan)`
+	var before, after string
+	if err := r.pool.QueryRow(t.Context(), "SELECT "+at).Scan(&before); err != nil {
+		t.Fatal(err)
+	}
+	r.until("true FROM (SELECT pg_sleep(0.1)) x")
+	if err := r.pool.QueryRow(t.Context(), "SELECT "+at).Scan(&after); err != nil || after != before {
+		t.Errorf("written again without news: %v", err)
+	}
+	close(next)
+	r.until("count(*) = 1 FROM scan WHERE state = 'done'")
+}
+
+func TestACanceledScanIsStoppedSoon(t *testing.T) {
+	r := newRig(t)
+	var runs atomic.Int32
+	stopped := make(chan error, 1)
+	registry := prometheus.NewRegistry()
+	q := r.start(queue.Options{Workers: 1, ProgressInterval: 10 * time.Millisecond, LeaseRenewal: time.Hour, SweepInterval: time.Hour,
+		Metrics: queue.NewMetrics(registry), Run: func(ctx context.Context, job scan.Job) (scan.Result, error) {
+			if job.Ref.Tag == "next" || runs.Add(1) > 1 {
+				return scan.Result{}, nil
+			}
+			<-ctx.Done()
+			stopped <- context.Cause(ctx)
+			return scan.Result{Pulled: 7}, ctx.Err()
+		}})
+	r.push(q, "x", "next")
+	r.until("count(*) = 1 FROM scan WHERE state = 'running' AND tag = 'x'")
+	var id int64
+	if err := r.pool.QueryRow(t.Context(), `SELECT id FROM scan WHERE tag = 'x'`).Scan(&id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.store.CancelScan(t.Context(), report.Access{}, id, "ci"); err != nil {
+		t.Fatal(err)
+	}
+	if who, ok := scan.CanceledBy(<-stopped); !ok || who != "ci" {
+		t.Errorf("stopped for %q, %v", who, ok)
+	}
+	r.until("count(*) = 1 FROM scan WHERE state = 'done' AND tag = 'next'") // the worker goes on
+	if n := r.count("scan WHERE tag = 'x' AND state = 'canceled' AND reason = 'canceled' AND detail = 'canceled by ci'"); n != 1 {
+		t.Error("the scan is not canceled")
+	}
+	if got := attempts(t, registry); got["canceled canceled"] != 1 || got["canceled retry"] != 0 {
+		t.Errorf("attempts by kind and outcome: %v", got)
+	}
+	d := postgres.Delivery{DedupeKey: "again", Action: "push", Repository: "team/app", Tag: "x"}
+	if _, err := r.store.Accept(t.Context(), "prod", []postgres.Delivery{d}, q.Enqueue); err != nil {
+		t.Fatal(err)
+	}
+	r.until("count(*) = 1 FROM scan WHERE state = 'done' AND tag = 'x'")
+}
+
+// attempts reads the counter of attempts, by the values of its labels.
+func attempts(t *testing.T, registry *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() == "tidewaiter_scan_attempts_total" {
+			for _, m := range f.GetMetric() {
+				out[m.GetLabel()[0].GetValue()+" "+m.GetLabel()[1].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	return out
+}
+
+// Whatever a scan came to while it was canceled: it is canceled, and not failed.
+func TestACanceledScanNeverFails(t *testing.T) {
+	for name, outcome := range map[string]error{
+		"it failed": errs.New(errs.Malformed, "bad"), "it would be tried again": errs.New(errs.Unavailable, "down"), "it was done": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			q := r.start(queue.Options{Workers: 1, ProgressInterval: time.Hour, Run: func(ctx context.Context, job scan.Job) (scan.Result, error) {
+				if _, err := r.store.CancelScan(ctx, report.Access{}, job.ID, "ci"); err != nil {
+					return scan.Result{}, err
+				}
+				return scan.Result{}, outcome
+			}})
+			r.push(q, "x", "y")
+			r.until("count(*) = 2 FROM scan WHERE state = 'canceled' AND canceled_by = 'ci' AND lease_token IS NULL")
+		})
+	}
 }
 
 func TestStopHandsRunningScansBack(t *testing.T) {

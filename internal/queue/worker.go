@@ -57,8 +57,13 @@ func (w *permitWorker) scan(ctx context.Context, job scan.Job) {
 	settle, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	d := decide(job, cause, w.options.MaxAttempts)
+	err := w.settle(settle, job, result, cause, d)
+	if _, canceled := scan.CanceledBy(err); canceled {
+		// Somebody canceled it, and has said so to everybody already.
+		d, cause, err = decision{canceled: true}, err, nil
+	}
 	w.options.Metrics.observe(result, d, cause)
-	if err := w.settle(settle, job, result, cause, d); err != nil {
+	if err != nil {
 		// The lease runs out and the scan is revived: nothing is lost.
 		w.options.Logger.WarnContext(ctx, "outcome of scan not recorded", "scan", job.ID, "error", err)
 		return
@@ -67,16 +72,16 @@ func (w *permitWorker) scan(ctx context.Context, job scan.Job) {
 }
 
 // run executes the scan under its deadline with the lease kept alive. A lost
-// lease cancels it: somebody else does the work.
+// lease cancels it: somebody else does the work, or nobody is to do it.
 func (w *permitWorker) run(ctx context.Context, job scan.Job) (result scan.Result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, w.options.ScanTimeout)
 	defer cancel()
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
-	beating := make(chan struct{})
+	beating, tracker := make(chan struct{}), &scan.Tracker{}
 	go func() {
 		defer close(beating)
-		w.heartbeat(ctx, job, lost)
+		w.heartbeat(ctx, job, tracker, lost)
 	}()
 	defer func() { lost(nil); <-beating }()
 	defer func() {
@@ -85,7 +90,7 @@ func (w *permitWorker) run(ctx context.Context, job scan.Job) (result scan.Resul
 			err = errs.New(errs.Internal, "queue: scan %d panicked: %v", job.ID, r)
 		}
 	}()
-	result, err = w.options.Run(ctx, job)
+	result, err = w.options.Run(scan.WithTracker(ctx, tracker), job)
 	if err != nil && ctx.Err() != nil {
 		err = errs.Wrap(endOf(ctx), "queue: scan was stopped", err)
 	}
@@ -100,25 +105,6 @@ func endOf(ctx context.Context) errs.Kind {
 		return ours.Kind
 	}
 	return errs.KindOf(ctx.Err())
-}
-
-func (w *permitWorker) heartbeat(ctx context.Context, job scan.Job, lost context.CancelCauseFunc) {
-	ticker := time.NewTicker(w.options.LeaseRenewal)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			renewal, cancel := context.WithTimeout(ctx, w.options.LeaseRenewal)
-			err := w.options.Scans.RenewLease(renewal, job)
-			cancel()
-			if errs.Is(err, errs.Canceled) && ctx.Err() == nil {
-				lost(err)
-				return
-			}
-		}
-	}
 }
 
 func (w *permitWorker) settle(ctx context.Context, job scan.Job, result scan.Result, cause error, d decision) error {
@@ -137,6 +123,10 @@ func (w *permitWorker) log(ctx context.Context, job scan.Job, result scan.Result
 	if d.again && !d.counts {
 		level = slog.LevelDebug // it waits for another scan, or for a process that takes over
 	}
+	if who, canceled := scan.CanceledBy(cause); canceled {
+		w.options.Logger.InfoContext(ctx, "scan canceled", append(attrs, "by", who)...)
+		return
+	}
 	if cause != nil {
 		w.options.Logger.Log(ctx, level, "scan did not finish", append(attrs, "kind", errs.KindOf(cause), "error", cause)...)
 		return
@@ -146,14 +136,18 @@ func (w *permitWorker) log(ctx context.Context, job scan.Job, result scan.Result
 
 // decision is what happens to a scan after an attempt.
 type decision struct {
-	again  bool
-	pause  time.Duration
-	counts bool // against the attempts a scan has
+	again    bool
+	pause    time.Duration
+	counts   bool // against the attempts a scan has
+	canceled bool // by somebody
 }
 
 // String names the outcome for logs and metrics.
 func (d decision) String() string {
-	if d.again {
+	switch {
+	case d.canceled:
+		return "canceled"
+	case d.again:
 		return "retry"
 	}
 	return "end"

@@ -20,6 +20,7 @@ const (
 	LedgerQueued      LedgerState = "queued"
 	LedgerRunning     LedgerState = "running"
 	LedgerFailed      LedgerState = "failed"
+	LedgerCanceled    LedgerState = "canceled" // by somebody, and nobody else is going to look
 	LedgerUnsupported LedgerState = "unsupported"
 	LedgerTooLarge    LedgerState = "too_large"
 	LedgerExcluded    LedgerState = "excluded"
@@ -28,7 +29,7 @@ const (
 
 // LedgerStates lists every state of the ledger.
 func LedgerStates() []LedgerState {
-	return []LedgerState{LedgerDone, LedgerUnsupported, LedgerTooLarge, LedgerExcluded, LedgerQueued, LedgerRunning, LedgerFailed, LedgerGone}
+	return []LedgerState{LedgerDone, LedgerUnsupported, LedgerTooLarge, LedgerExcluded, LedgerQueued, LedgerRunning, LedgerFailed, LedgerCanceled, LedgerGone}
 }
 
 // Covered reports whether the state is a standing last word: nothing more is to
@@ -57,6 +58,7 @@ type LedgerCounts struct {
 	Queued      int `json:"queued"`
 	Running     int `json:"running"`
 	Failed      int `json:"failed"`
+	Canceled    int `json:"canceled"`
 	Unsupported int `json:"unsupported"`
 	TooLarge    int `json:"too_large"`
 	Excluded    int `json:"excluded"`
@@ -81,6 +83,8 @@ func (c *LedgerCounts) at(s LedgerState) *int {
 		return &c.Running
 	case LedgerFailed:
 		return &c.Failed
+	case LedgerCanceled:
+		return &c.Canceled
 	case LedgerUnsupported:
 		return &c.Unsupported
 	case LedgerTooLarge:
@@ -241,7 +245,7 @@ func ParseLedgerState(s string) (LedgerState, error) {
 	if s == "" || slices.Contains(LedgerStates(), LedgerState(s)) {
 		return LedgerState(s), nil
 	}
-	return "", errs.New(errs.Invalid, "state %.40q is not one of done, unsupported, too_large, excluded, queued, running, failed and gone", s).WithField("state")
+	return "", errs.New(errs.Invalid, "state %.40q is not one of done, unsupported, too_large, excluded, queued, running, failed, canceled and gone", s).WithField("state")
 }
 
 // LedgerItem is one thing that is known of a repository: a manifest, or a target

@@ -61,7 +61,8 @@ func TestTallyBoundsItsReasons(t *testing.T) {
 func TestLedgerStates(t *testing.T) {
 	covered := map[report.LedgerState]bool{
 		report.LedgerDone: true, report.LedgerUnsupported: true, report.LedgerTooLarge: true, report.LedgerExcluded: true,
-		report.LedgerQueued: false, report.LedgerRunning: false, report.LedgerFailed: false, report.LedgerGone: false,
+		report.LedgerQueued: false, report.LedgerRunning: false, report.LedgerFailed: false, report.LedgerCanceled: false,
+		report.LedgerGone: false,
 	}
 	for _, s := range report.LedgerStates() {
 		l := report.Tally([]report.LedgerEntry{{State: s, Count: 1}}, nil)

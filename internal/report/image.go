@@ -17,6 +17,9 @@ const (
 	StateFailed      State = "failed"
 	StateUnsupported State = "unsupported"
 	StateTooLarge    State = "too_large"
+	// StateCanceled: nobody is going to look at it, because somebody canceled the
+	// scan that was to.
+	StateCanceled State = "canceled"
 )
 
 // Final reports whether the state stays as it is until somebody asks again.
@@ -156,10 +159,12 @@ func (i *Image) Summarise(union *Counts) {
 func (s State) attention() int {
 	switch s {
 	case StateRunning:
-		return 5
+		return 6
 	case StateQueued:
-		return 4
+		return 5
 	case StateFailed:
+		return 4
+	case StateCanceled:
 		return 3
 	case StateTooLarge:
 		return 2

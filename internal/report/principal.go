@@ -13,7 +13,7 @@ type Scope string
 // The scopes.
 const (
 	ScopeRead   Scope = "read"
-	ScopeTriage Scope = "triage" // and ask for scans, upload SBOMs
+	ScopeTriage Scope = "triage" // and ask for scans or cancel them, upload SBOMs
 	ScopeAdmin  Scope = "admin"
 )
 

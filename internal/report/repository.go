@@ -38,7 +38,7 @@ type Images struct {
 	Total    int `json:"total"`
 	Done     int `json:"done"`
 	Pending  int `json:"pending"` // queued or running
-	Failed   int `json:"failed"`  // failed, too large or unsupported
+	Failed   int `json:"failed"`  // failed, canceled, too large or unsupported
 	Complete int `json:"complete"`
 }
 

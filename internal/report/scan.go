@@ -40,11 +40,16 @@ type ScanFilter struct {
 
 // ScanState is a scan in short.
 type ScanState struct {
-	ID        int64     `json:"id"`
-	State     RunState  `json:"state"`
-	Reason    string    `json:"reason,omitempty"` // error kind of the last attempt
-	Detail    string    `json:"detail,omitempty"` // the same in words
-	CreatedAt time.Time `json:"created_at"`
+	ID     int64    `json:"id"`
+	State  RunState `json:"state"`
+	Reason string   `json:"reason,omitempty"` // error kind of the last attempt
+	Detail string   `json:"detail,omitempty"` // the same in words
+	// CanceledBy is who wanted it canceled; empty for every other scan.
+	CanceledBy string    `json:"canceled_by,omitempty"`
+	CreatedAt  time.Time `json:"created_at"`
+	// Progress is how far a scan is that runs, or was when it was canceled; nil
+	// before its first second is over, and for all others.
+	Progress *Progress `json:"progress,omitempty"`
 }
 
 // Scan is one run, newest attempt.
@@ -55,7 +60,10 @@ type Scan struct {
 	Tag        string       `json:"tag,omitempty"`
 	Digest     image.Digest `json:"digest,omitempty"` // as the event said
 	Cause      string       `json:"cause"`
-	Attempt    int          `json:"attempt"`
+	// Lane is what it goes ahead of: "waiting" before "push" before "rescan" before
+	// "backfill".
+	Lane    string `json:"lane"`
+	Attempt int    `json:"attempt"`
 	// Resolved is what the target turned out to be; empty until then.
 	Resolved image.Digest `json:"resolved,omitempty"`
 	// RunAfter is when a queued scan is due.

@@ -38,6 +38,7 @@ const (
 	OutcomeAnswered    Outcome = "answered"
 	OutcomePending     Outcome = "pending" // queued, held, or being scanned
 	OutcomeFailed      Outcome = "failed"
+	OutcomeCanceled    Outcome = "canceled" // by somebody, and nobody else is going to look
 	OutcomeTooLarge    Outcome = "too_large"
 	OutcomeUnsupported Outcome = "unsupported"
 	OutcomeExcluded    Outcome = "excluded" // left out by a rule
@@ -49,7 +50,7 @@ const (
 
 // Outcomes lists every outcome.
 func Outcomes() []Outcome {
-	return []Outcome{OutcomeAnswered, OutcomePending, OutcomeFailed, OutcomeTooLarge, OutcomeUnsupported, OutcomeExcluded,
+	return []Outcome{OutcomeAnswered, OutcomePending, OutcomeFailed, OutcomeCanceled, OutcomeTooLarge, OutcomeUnsupported, OutcomeExcluded,
 		OutcomeIgnored, OutcomeGone, OutcomeUnknown, OutcomeNoRegistry}
 }
 
@@ -70,6 +71,8 @@ type TraceStep struct {
 	Count      *int         `json:"count,omitempty"` // of rejected requests, or of scans before it
 	// Until is when a scan that waits is due.
 	Until *time.Time `json:"until,omitempty"`
+	// Progress is how far a scan is that runs, or was when it was canceled.
+	Progress *Progress `json:"progress,omitempty"`
 }
 
 // What a step is about.

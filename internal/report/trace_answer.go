@@ -27,6 +27,8 @@ func (f TraceFacts) manifestSteps() []TraceStep {
 		step.Mood, step.Text = Waiting, name+" and not catalogued yet"
 	case i.State == StateDone:
 		step.Text = name + " and catalogued"
+	case i.State == StateCanceled:
+		step.Mood, step.Text = Trouble, because(name+" and not catalogued", i.Detail)
 	case i.State == StateUnsupported:
 		step.Mood, step.Text = Note, name+", which has no packages to judge"
 	case i.State == StateTooLarge:

@@ -34,6 +34,7 @@ func (f TraceFacts) scanSteps() []TraceStep {
 			step.At = s.StartedAt
 			name += " began " + ago(f.Now.Sub(*s.StartedAt))
 		}
+		step.Progress = s.Progress
 		step.Text = fmt.Sprintf("%s, attempt %d: %s", name, s.Attempt, f.doing())
 	case RunDone:
 		step.At, step.Text = s.FinishedAt, name+" is done"+f.took()
@@ -42,9 +43,26 @@ func (f TraceFacts) scanSteps() []TraceStep {
 		step.At, step.Mood = s.FinishedAt, Trouble
 		step.Text = fmt.Sprintf("%s failed after %s: %s", name, many(s.Attempt, "attempt"), because(words, s.Detail))
 	case RunCanceled:
-		step.At, step.Mood, step.Text = s.FinishedAt, Note, because(name+" was left to another", s.Detail)
+		step.At = s.FinishedAt
+		f.canceled(&step, name)
 	}
 	return []TraceStep{step}
+}
+
+// canceled says why a scan came to no end of its own.
+func (f TraceFacts) canceled(step *TraceStep, name string) {
+	s := f.Scan
+	if s.CanceledBy == "" {
+		step.Mood, step.Text = Note, because(name+" was left to another", s.Detail)
+		return
+	}
+	step.Mood, step.Text = Trouble, fmt.Sprintf("%s was canceled by %s", name, s.CanceledBy)
+	if s.FinishedAt != nil {
+		step.Text += " " + ago(f.Now.Sub(*s.FinishedAt))
+	}
+	if p := s.Progress; p != nil {
+		step.Progress, step.Text = p, step.Text+"; last heard: "+p.Words()
+	}
 }
 
 // queued says what a scan waits for.
@@ -127,6 +145,8 @@ func (f TraceFacts) due() string {
 // doing is what a running scan is at.
 func (f TraceFacts) doing() string {
 	switch {
+	case f.Scan.Progress != nil:
+		return f.Scan.Progress.Words()
 	case f.Scan.Resolved == "":
 		return "it asks the registry what this is"
 	case f.Queue != nil && len(f.Queue.Cataloguing) > 0:
@@ -160,7 +180,7 @@ func (f TraceFacts) took() string {
 		text += " (" + strings.Join(names, ", ") + ")"
 	}
 	if s.PulledBytes > 0 {
-		text += fmt.Sprintf("; %.1f MB were pulled", float64(s.PulledBytes)/1e6)
+		text += fmt.Sprintf("; %.1f MB were pulled", megabytes(s.PulledBytes))
 	}
 	return text
 }

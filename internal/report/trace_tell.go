@@ -54,6 +54,9 @@ func (f TraceFacts) conclude(steps []TraceStep) (outcome Outcome, text, next str
 	case f.Scan != nil && f.Scan.State == RunFailed && (f.Image == nil || f.Scan.Resolved == "" && f.Target.Digest == ""):
 		words, next := failure(f.Scan.Reason)
 		return OutcomeFailed, "The last push could not be looked at: " + words + "." + f.before(), next
+	case f.leftCanceled():
+		return OutcomeCanceled, fmt.Sprintf("Its scan was canceled by %s, and nobody is going to look at it.%s", f.Scan.CanceledBy, f.before()),
+			"push it again, or ask for a scan with POST /api/v1/scans"
 	case f.Target.Tag != "" && f.Target.Digest == "" && f.TagNow == nil && f.TagGoneAt != nil:
 		return OutcomeGone, "The tag is gone from the registry.", "push it again if it should be there"
 	case f.Image != nil:
@@ -64,6 +67,20 @@ func (f TraceFacts) conclude(steps []TraceStep) (outcome Outcome, text, next str
 		return f.excluded(f.ExcludedBy)
 	}
 	return f.nothing(steps)
+}
+
+// leftCanceled reports that somebody canceled the scan that was to find out, and
+// that nothing told of the target since.
+func (f TraceFacts) leftCanceled() bool {
+	s := f.Scan
+	switch {
+	case s == nil || s.CanceledBy == "":
+		return false
+	case f.Image == nil || f.Image.State == StateCanceled:
+		return true
+	}
+	seen := f.TagNow != nil && s.FinishedAt != nil && f.TagNow.LastSeen.After(*s.FinishedAt)
+	return s.Resolved == "" && f.Target.Digest == "" && !seen
 }
 
 // before adds that an older answer stands.

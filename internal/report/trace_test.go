@@ -40,6 +40,12 @@ func scanOf(state report.RunState) *report.Scan {
 	return &report.Scan{ScanState: report.ScanState{ID: 7, State: state, CreatedAt: *before(time.Minute)}, Cause: "push", RunAfter: *before(time.Minute)}
 }
 
+func canceledScan(ago time.Duration) *report.Scan {
+	s := scanOf(report.RunCanceled)
+	s.Reason, s.Detail, s.CanceledBy, s.FinishedAt = "canceled", "canceled by ci", "ci", before(ago)
+	return s
+}
+
 func imageOf(state report.State, reason string) *report.Image {
 	return &report.Image{Digest: digestA, Kind: image.KindImage, State: state, Reason: reason, Presence: report.Present, FirstSeen: before(time.Minute),
 		Platforms: []report.Platform{{Kind: image.KindImage, Platform: "linux/amd64", Presence: report.Present, State: state}}}
@@ -158,6 +164,44 @@ func TestTraceTells(t *testing.T) {
 				"waiting scan: scan 7 for the push began 12 s ago, attempt 1: it pulls and catalogues the image for linux/amd64, linux/arm64",
 				"fine manifest: sha256:aaaaaaaaaaaa is an image for linux/amd64 and catalogued", "fine tag: tag 1 points to sha256:aaaaaaaaaaaa, set 60 min ago",
 				"fine answer: no known vulnerability; judged with the database of 2026-11-21", never + "; the tag was last seen there 60 min ago"}},
+		{"running, with its progress", func(f *report.TraceFacts) {
+			f.Scan = scanOf(report.RunRunning)
+			f.Scan.StartedAt, f.Scan.Attempt = before(12*time.Second), 1
+			f.Scan.Progress = &report.Progress{Phase: "pull", Platform: "linux/amd64", Image: 1, Images: 1, Bytes: 12_345_678, BytesOf: 300_000_000, Layers: 2, LayersOf: 5}
+		}, report.OutcomePending, "It is being scanned.", "",
+			[]string{heardFine, "note delivery: no webhook told of this repository",
+				"waiting scan: scan 7 for the push began 12 s ago, attempt 1: it pulls the image for linux/amd64: 12.3 of 300.0 MB, 2 of 5 layers", never}},
+		{"canceled before it was looked at", func(f *report.TraceFacts) { f.Scan = canceledScan(time.Minute) }, report.OutcomeCanceled,
+			"Its scan was canceled by ci, and nobody is going to look at it.", "push it again",
+			[]string{heardFine, "note delivery: no webhook told of this repository", "trouble scan: scan 7 for the push was canceled by ci 60 s ago", never}},
+		{"canceled while it ran", func(f *report.TraceFacts) {
+			f.Scan, f.Image = canceledScan(time.Minute), imageOf(report.StateCanceled, "canceled")
+			f.Scan.Resolved, f.Image.Detail = digestA, "canceled by ci"
+			f.Scan.Progress = &report.Progress{Phase: "match", Image: 2, Images: 3, Packages: 412}
+		}, report.OutcomeCanceled, "Its scan was canceled by ci, and nobody is going to look at it.", "POST /api/v1/scans",
+			[]string{heardFine, "note delivery: no webhook told of this repository",
+				"trouble scan: scan 7 for the push was canceled by ci 60 s ago; last heard: it judges the image, 2 of 3: 412 packages",
+				"trouble manifest: sha256:aaaaaaaaaaaa is an image for linux/amd64 and not catalogued: canceled by ci", never}},
+		{"canceled, with an answer of before", func(f *report.TraceFacts) {
+			f.Scan, f.Image = canceledScan(time.Minute), answered(0)
+			f.TagNow = &report.TagPointer{Digest: digestA, MovedAt: *before(time.Hour), LastSeen: *before(time.Hour)}
+		}, report.OutcomeCanceled, "Its scan was canceled by ci, and nobody is going to look at it. The answer that stands is of the push before.", "push it again",
+			[]string{heardFine, "note delivery: no webhook told of this repository", "trouble scan: scan 7 for the push was canceled by ci 60 s ago",
+				"fine manifest: sha256:aaaaaaaaaaaa is an image for linux/amd64 and catalogued", "fine tag: tag 1 points to sha256:aaaaaaaaaaaa, set 60 min ago",
+				"fine answer: no known vulnerability; judged with the database of 2026-11-21", never + "; the tag was last seen there 60 min ago"}},
+		{"canceled, and seen unchanged since", func(f *report.TraceFacts) {
+			f.Scan, f.Image = canceledScan(time.Hour), answered(0)
+			f.TagNow = &report.TagPointer{Digest: digestA, MovedAt: *before(2 * time.Hour), LastSeen: *before(time.Minute)}
+		}, report.OutcomeAnswered, "It is answered: no known vulnerability.", "",
+			[]string{heardFine, "note delivery: no webhook told of this repository", "trouble scan: scan 7 for the push was canceled by ci 60 min ago",
+				"fine manifest: sha256:aaaaaaaaaaaa is an image for linux/amd64 and catalogued", "fine tag: tag 1 points to sha256:aaaaaaaaaaaa, set 2 h ago",
+				"fine answer: no known vulnerability; judged with the database of 2026-11-21", never + "; the tag was last seen there 60 s ago"}},
+		{"left to a newer scan", func(f *report.TraceFacts) {
+			f.Scan, f.Image = scanOf(report.RunCanceled), answered(0)
+			f.Scan.Detail = "scan 9 looks at it"
+		}, report.OutcomeAnswered, "It is answered: no known vulnerability.", "",
+			[]string{heardFine, "note delivery: no webhook told of this repository", "note scan: scan 7 for the push was left to another: scan 9 looks at it",
+				"fine manifest: sha256:aaaaaaaaaaaa is an image for linux/amd64 and catalogued", "fine answer: no known vulnerability; judged with the database of 2026-11-21", never}},
 		{"never resolved", func(f *report.TraceFacts) {
 			f.Scan = scanOf(report.RunFailed)
 			f.Scan.Attempt, f.Scan.Reason = 6, "unauthorized"
