@@ -47,25 +47,34 @@ type queued struct {
 // later. A scan whose priority rises leaves its place; ReleaseScans gives it
 // another.
 func queueScan(ctx context.Context, tx pgx.Tx, o order) (queued, error) {
-	const insert = `
-		INSERT INTO scan (registry_id, repository_id, tag, digest, cause, priority, run_after, turn)
-		SELECT q.registry_id, q.repository_id, @tag, @digest, @cause, q.priority,
-		       now() + make_interval(secs => @hold), CASE WHEN @hold = 0 THEN ` + place + ` END
-		  FROM (SELECT @registry::bigint AS registry_id, @repository::bigint AS repository_id, @priority::smallint AS priority,
-		               false AS retried) q
-		ON CONFLICT (repository_id, tag, (CASE WHEN tag = '' THEN digest ELSE '' END)) WHERE state = 'queued'
-		DO UPDATE SET digest = EXCLUDED.digest,
-		              cause = CASE WHEN EXCLUDED.priority >= scan.priority THEN EXCLUDED.cause ELSE scan.cause END,
-		              manifest_id = CASE WHEN EXCLUDED.digest <> '' AND EXCLUDED.digest = scan.digest THEN scan.manifest_id END,
-		              priority = greatest(scan.priority, EXCLUDED.priority),
-		              run_after = least(scan.run_after, EXCLUDED.run_after),
-		              turn = CASE WHEN scan.priority >= EXCLUDED.priority THEN scan.turn END
-		RETURNING id, xmax = 0`
-	var got queued
-	err := tx.QueryRow(ctx, insert, pgx.NamedArgs{
+	return o.read(tx.QueryRow(ctx, queueScanStatement, o.args()))
+}
+
+const queueScanStatement = `
+	INSERT INTO scan (registry_id, repository_id, tag, digest, cause, priority, run_after, turn)
+	SELECT q.registry_id, q.repository_id, @tag, @digest, @cause, q.priority,
+	       now() + make_interval(secs => @hold), CASE WHEN @hold = 0 THEN ` + place + ` END
+	  FROM (SELECT @registry::bigint AS registry_id, @repository::bigint AS repository_id, @priority::smallint AS priority,
+	               false AS retried) q
+	ON CONFLICT (repository_id, tag, (CASE WHEN tag = '' THEN digest ELSE '' END)) WHERE state = 'queued'
+	DO UPDATE SET digest = EXCLUDED.digest,
+	              cause = CASE WHEN EXCLUDED.priority >= scan.priority THEN EXCLUDED.cause ELSE scan.cause END,
+	              manifest_id = CASE WHEN EXCLUDED.digest <> '' AND EXCLUDED.digest = scan.digest THEN scan.manifest_id END,
+	              priority = greatest(scan.priority, EXCLUDED.priority),
+	              run_after = least(scan.run_after, EXCLUDED.run_after),
+	              turn = CASE WHEN scan.priority >= EXCLUDED.priority THEN scan.turn END
+	RETURNING id, xmax = 0`
+
+func (o order) args() pgx.NamedArgs {
+	return pgx.NamedArgs{
 		"registry": o.registry, "repository": o.repository, "tag": o.tag, "digest": string(o.digest), "cause": string(o.cause),
 		"priority": o.priority, "hold": o.hold.Seconds(),
-	}).Scan(&got.id, &got.fresh)
+	}
+}
+
+// read reads what queueScanStatement returned.
+func (o order) read(row pgx.Row) (got queued, err error) {
+	err = row.Scan(&got.id, &got.fresh)
 	if got.fresh && o.hold == 0 {
 		got.due = 1
 	}
