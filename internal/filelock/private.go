@@ -23,14 +23,9 @@ type Private struct {
 	lock *os.File
 }
 
-// NewPrivate makes a directory in parent, which is made when it is missing; an
-// empty one is the system's for temporary files. The error is the file system's.
+// NewPrivate makes a directory in parent; empty is the system's for temporary
+// files. The error is the file system's.
 func NewPrivate(parent, prefix string) (*Private, error) {
-	if parent != "" {
-		if err := os.MkdirAll(parent, 0o700); err != nil {
-			return nil, err
-		}
-	}
 	path, err := os.MkdirTemp(parent, prefix)
 	if err != nil {
 		return nil, err

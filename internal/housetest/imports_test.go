@@ -17,11 +17,11 @@ var levels = map[string]int{
 
 	// The work, and the plumbing.
 	"internal/scan": 1, "internal/inventory": 1, "internal/report": 1, "internal/reconcile": 1,
-	"internal/httpserver": 1, "internal/outbound": 1, "internal/telemetry": 1, "internal/filelock": 1,
+	"internal/httpserver": 1, "internal/outbound": 1, "internal/telemetry": 1, "internal/filelock": 1, "internal/sandbox": 1,
 
 	// Edges: each knows one thing of the outside world.
 	"internal/webhook": 2, "internal/webhook/keys": 2, "internal/registry": 2, "internal/catalog": 2, "internal/catalog/layers": 2, "internal/catalog/overlay": 2, "internal/match": 2,
-	"internal/match/vulndb": 2, "internal/sandbox": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2,
+	"internal/match/vulndb": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2,
 
 	// Assembly.
 	"internal/intake": 3, "internal/config": 3, "internal/app": 3,
@@ -56,6 +56,7 @@ var sideways = map[[2]string]string{
 	{"internal/vuln", "internal/errs"}:                      "every package names its failures by kind",
 	{"internal/scan", "internal/inventory"}:                 "the story of a scan hands inventories on",
 	{"internal/reconcile", "internal/scan"}:                 "what differs becomes a scan; rules are the same for both",
+	{"internal/sandbox", "internal/filelock"}:               "plumbing on plumbing: a child's directories are locked",
 	{"internal/catalog", "internal/catalog/layers"}:         "a room and its back room: the layers that were read",
 	{"internal/catalog", "internal/catalog/overlay"}:        "a room and its back room: the layers over each other",
 	{"internal/catalog/overlay", "internal/catalog/layers"}: "back rooms of one room: what lies over each other are layers that were read",

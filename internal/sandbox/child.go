@@ -96,7 +96,7 @@ func (c *child) end() {
 // postMortem completes what is known of a child that broke.
 func (c *child) postMortem(b *brokenError) error {
 	// One that died is gone within moments; another has lost the line.
-	const patience = 5 * time.Second
+	const patience = 2 * time.Second
 	late := time.AfterFunc(patience, c.kill)
 	if errors.Is(b.err, errGone) {
 		<-c.exited
@@ -135,7 +135,7 @@ func (p *Pool) startChild() (c *child, err error) {
 		}
 	}()
 	for _, room := range p.options.Private {
-		dir, err := filelock.NewPrivate(room.Parent, dirPrefix)
+		dir, err := makeDir(room.Parent)
 		if err != nil {
 			return c, errs.Wrap(errs.Unavailable, "sandbox: make a worker's directory", err)
 		}
@@ -150,6 +150,15 @@ func (p *Pool) startChild() (c *child, err error) {
 	p.options.Metrics.ready(time.Since(started))
 	p.tellMissing(c.missing)
 	return c, nil
+}
+
+func makeDir(parent string) (*filelock.Private, error) {
+	if parent != "" {
+		if err := os.MkdirAll(parent, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return filelock.NewPrivate(parent, dirPrefix)
 }
 
 // greet tells the child its limits and waits until it is ready.

@@ -53,7 +53,7 @@ type Options struct {
 // Room is a directory in which each child gets one of its own, and what may be in
 // that.
 type Room struct {
-	Parent string // empty means the system's for temporary files
+	Parent string // made when it is missing; empty means the system's for temporary files
 	Bytes  int64  // 0 means no limit
 }
 

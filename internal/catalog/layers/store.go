@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/filelock"
 )
 
 // Settings say where layers are kept and what they may take.
@@ -30,7 +31,7 @@ type Store struct {
 	dir     string
 	flights flights
 	shelf   shelf
-	owner   *private // of a directory that goes with the store; may be nil
+	owner   *filelock.Private // of a directory that goes with the store; may be nil
 
 	mu      sync.Mutex
 	trusted map[string]stamp // contents whose checksum was right
@@ -55,7 +56,7 @@ func Open(settings Settings) (*Store, error) {
 	if err := os.MkdirAll(settings.Dir, 0o700); err != nil {
 		return nil, diskError(err)
 	}
-	sweep(settings.Dir, stagePrefix, time.Now())
+	filelock.SweepPrivate(settings.Dir, stagePrefix, time.Now())
 	sweepTurns(settings.Dir)
 	s := &Store{dir: settings.Dir, flights: flights{dir: settings.Dir, busy: map[string]chan struct{}{}}, trusted: map[string]stamp{}}
 	s.shelf = shelf{dir: settings.Dir, max: settings.MaxBytes, keepFree: settings.KeepFree, discard: s.discard, free: freeBytes}
@@ -66,13 +67,13 @@ func Open(settings Settings) (*Store, error) {
 // OpenTemporary opens a store that goes when it is closed, in a directory of its
 // own under parent; empty means the system's.
 func OpenTemporary(parent string, keepFree int64) (*Store, error) {
-	owner, err := newPrivate(parent, temporaryPrefix)
+	owner, err := filelock.NewPrivate(parent, temporaryPrefix)
 	if err != nil {
-		return nil, err
+		return nil, diskError(err)
 	}
-	s, err := Open(Settings{Dir: owner.path, KeepFree: keepFree})
+	s, err := Open(Settings{Dir: owner.Path(), KeepFree: keepFree})
 	if err != nil {
-		owner.remove()
+		owner.Remove()
 		return nil, err
 	}
 	s.owner = owner
@@ -82,16 +83,13 @@ func OpenTemporary(parent string, keepFree int64) (*Store, error) {
 // SweepTemporary removes what killed processes left of temporary stores under
 // parent; empty means the system's.
 func SweepTemporary(parent string) {
-	if parent == "" {
-		parent = os.TempDir()
-	}
-	sweep(parent, temporaryPrefix, time.Now())
+	filelock.SweepPrivate(parent, temporaryPrefix, time.Now())
 }
 
 // Close lets go of the store. A temporary one is deleted.
 func (s *Store) Close() {
 	if s.owner != nil {
-		s.owner.remove()
+		s.owner.Remove()
 	}
 }
 
@@ -231,50 +229,63 @@ func (s *Store) remember(name string, found stamp) {
 // read reads a layer into a private directory and puts that into its place when
 // everything is right. Without a name the layer lives as long as it is open.
 func (s *Store) read(ctx context.Context, key Key, name string, source Source, limits Limits, everything bool) (*Layer, error) {
-	if err := s.shelf.room(); err != nil {
-		return nil, err
-	}
-	stage, err := newPrivate(s.dir, stagePrefix)
+	stage, err := s.fill(ctx, s.dir, func(ctx context.Context, dir string) error {
+		stream, err := source()
+		if err != nil {
+			return err
+		}
+		err = read(ctx, stream, key.DiffID, limits, s.shelf.room, everything, dir)
+		if closeErr := stream.Close(); err == nil && closeErr != nil {
+			err = unpackError("unpack layers", closeErr)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer stage.remove()
-	stream, err := source()
-	if err != nil {
-		return nil, err
-	}
-	err = read(ctx, stream, key.DiffID, limits, s.shelf.room, everything, stage.path)
-	if closeErr := stream.Close(); err == nil && closeErr != nil {
-		err = unpackError("unpack layers", closeErr)
-	}
-	if err != nil {
-		return nil, err
-	}
-	l, _, err := load(stage.path)
+	defer stage.Remove()
+	l, _, err := load(stage.Path())
 	if err != nil {
 		return nil, diskError(err)
 	}
 	if name == "" {
 		return l, nil
 	}
-	if err := s.keep(stage, name, l); err != nil {
+	if err := s.keep(stage, name, l.contents, l.Bytes); err != nil {
 		_ = l.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
+// fill has a pass write into a directory of its own below parent. Who gets the
+// directory removes it.
+func (s *Store) fill(ctx context.Context, parent string, pass Pass) (*filelock.Private, error) {
+	if err := s.shelf.room(); err != nil {
+		return nil, err
+	}
+	stage, err := filelock.NewPrivate(parent, stagePrefix)
+	if err != nil {
+		return nil, diskError(err)
+	}
+	if err := pass(ctx, stage.Path()); err != nil {
+		stage.Remove()
+		return nil, err
+	}
+	return stage, nil
+}
+
 // keep puts a layer that was read into its place.
-func (s *Store) keep(stage *private, name string, l *Layer) error {
+func (s *Store) keep(stage *filelock.Private, name string, contents *os.File, bytes int64) error {
 	// What stands there was found to be no good.
 	s.discard(name)
-	if err := stage.publish(filepath.Join(s.dir, name)); err != nil {
+	if err := stage.Publish(filepath.Join(s.dir, name)); err != nil {
 		return diskError(err)
 	}
-	if found, err := stampOf(l.contents); err == nil {
+	if found, err := stampOf(contents); err == nil {
 		s.remember(name, found)
 	}
-	s.shelf.added(name, l.Bytes, time.Now())
+	s.shelf.added(name, bytes, time.Now())
 	return nil
 }
 
