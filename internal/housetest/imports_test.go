@@ -37,6 +37,7 @@ var props = map[string][]string{
 	"internal/localpostgres": {"internal/errs"},
 	"internal/localregistry": {"internal/errs"},
 	"internal/sampleimage":   {},
+	"internal/hostileimage":  {},
 	"internal/pgtest":        {"internal/errs", "internal/localpostgres", "internal/postgres", "migrations"},
 	"internal/housetest":     {},
 	"internal/api/apitest":   {"internal/api", "internal/sbom"},
