@@ -115,6 +115,11 @@ func (c *client) post(ctx context.Context, path string, parameters url.Values, b
 	return c.do(ctx, http.MethodPost, path, parameters, body, into)
 }
 
+// delete asks that something ends, and does as get does.
+func (c *client) delete(ctx context.Context, path string, into any) error {
+	return c.do(ctx, http.MethodDelete, path, nil, nil, into)
+}
+
 func (c *client) do(ctx context.Context, method, path string, parameters url.Values, body, into any) error {
 	request, err := c.request(ctx, method, path, parameters, body)
 	if err != nil {

@@ -22,6 +22,7 @@ type cli struct {
 	VulnDB    vulndbCmd    `cmd:"" name:"vulndb" help:"Keep the vulnerability database: update, import, status, build."`
 	Webhook   webhookCmd   `cmd:"" help:"Find out what an endpoint makes of a webhook."`
 	Trace     traceCmd     `cmd:"" help:"Say where an image is that was pushed: on its way, answered, or why not."`
+	Cancel    cancelCmd    `cmd:"" help:"End a scan that is not wanted any more."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare a registry with what is known, and scan what was missed."`
 	Token     tokenCmd     `cmd:"" help:"Make, list and revoke API tokens."`
 	Config    configCmd    `cmd:"" help:"Check, show and write configuration files."`

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/report"
@@ -94,34 +93,23 @@ func readReconciliation(asked *client, raw json.RawMessage) (reconciliation, err
 	return run, nil
 }
 
-// await looks again and again until the run is over. A service that is being
-// restarted is waited for.
+// await looks again and again until the run is over.
 func await(ctx context.Context, asked *client, run reconciliation, steps *progress) (reconciliation, error) {
-	const every, patience = 500 * time.Millisecond, time.Minute
 	steps.start(fmt.Sprintf("reconciling %s", run.Registry))
-	heard := time.Now()
-	for !run.State.Final() {
+	waiting := fmt.Sprintf("wait for reconciliation %d, which goes on", run.ID)
+	err := patiently(ctx, waiting, func() bool { return run.State.Final() }, func() error {
 		steps.update(describeRun(run.Reconciliation))
-		select {
-		case <-ctx.Done():
-			return run, errs.Wrap(errs.Canceled, fmt.Sprintf("wait for reconciliation %d, which goes on", run.ID), ctx.Err())
-		case <-time.After(every):
-		}
 		var raw json.RawMessage
-		err := asked.get(ctx, fmt.Sprintf("/reconciliations/%d", run.ID), nil, &raw)
-		passing := errs.Is(err, errs.Unavailable) || errs.Is(err, errs.Timeout) || errs.Is(err, errs.RateLimited)
-		switch {
-		case err != nil && passing && time.Since(heard) < patience:
-			continue
-		case err != nil:
-			return run, err
+		if err := asked.get(ctx, fmt.Sprintf("/reconciliations/%d", run.ID), nil, &raw); err != nil {
+			return err
 		}
-		if run, err = readReconciliation(asked, raw); err != nil {
-			return run, err
+		next, err := readReconciliation(asked, raw)
+		if err == nil {
+			run = next
 		}
-		heard = time.Now()
-	}
-	return run, nil
+		return err
+	})
+	return run, err
 }
 
 // describeRun says in a few words how far a run is.

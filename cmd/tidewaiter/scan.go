@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
 	"github.com/tidewaiter/tidewaiter/internal/catalog"
 	"github.com/tidewaiter/tidewaiter/internal/config"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -143,7 +145,7 @@ func (c *scanCmd) scan(ctx context.Context, loaded config.Config, cataloger *cat
 		return match.Result{}, errs.Op("scan: read "+c.Image, err)
 	}
 	steps.start(fmt.Sprintf("read %d layers, %.1f MB", len(manifest.Layers), float64(manifest.ContentSize)/1e6))
-	doc, err := cataloger.Catalog(ctx, img, ref)
+	doc, err := c.catalogue(ctx, cataloger, img, ref, steps)
 	if err != nil {
 		return match.Result{}, err
 	}
@@ -158,6 +160,16 @@ func (c *scanCmd) scan(ctx context.Context, loaded config.Config, cataloger *cat
 	result.ShowIgnored = c.ShowIgnored
 	result.Tool = telemetry.ReadBuild(version).Version
 	return result, err
+}
+
+// catalogue reads the image, and tells how far that is.
+func (c *scanCmd) catalogue(ctx context.Context, cataloger *catalog.Cataloger, img v1.Image, ref image.Reference, steps *progress) (sbom.Document, error) {
+	tracker := &scan.Tracker{}
+	if ref.Digest != "" { // else it is an archive without manifest: to know sizes, its layers would have to be compressed
+		img = scan.Follow(tracker, img)
+	}
+	defer steps.follow(func() string { return soFar(tracker.Progress()) })()
+	return cataloger.Catalog(scan.WithTracker(ctx, tracker), img, ref)
 }
 
 func (c *scanCmd) platform() (image.Platform, error) {

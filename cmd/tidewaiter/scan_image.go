@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -42,6 +44,17 @@ func manifestOf(img v1.Image) (scan.Manifest, error) {
 		m.ContentSize += l.Size
 	}
 	return m, nil
+}
+
+// soFar says in a few words how far reading an image is.
+func soFar(p scan.Progress) string {
+	switch {
+	case p.Phase == scan.PhaseCatalogue:
+		return "all layers are there, looking for packages"
+	case p.Bytes == 0:
+		return "reading"
+	}
+	return fmt.Sprintf("%.1f MB, %d of the layers done", float64(p.Bytes)/1e6, p.Layers)
 }
 
 // instructions are those of the history that made a layer.

@@ -88,6 +88,44 @@ func TestTraceExitCodes(t *testing.T) {
 	}
 }
 
+func TestTraceWaits(t *testing.T) {
+	pulling := &report.Progress{Phase: "pull", Bytes: 1_000_000, BytesOf: 5_000_000, LayersOf: 2}
+	answers := []any{
+		report.Trace{Reference: "r", Outcome: report.OutcomePending, Steps: []report.TraceStep{{What: report.AboutScan, Text: "scan 7 is queued"}}},
+		errs.New(errs.Unavailable, "restarting"),
+		report.Trace{Reference: "r", Outcome: report.OutcomePending, Steps: []report.TraceStep{{What: report.AboutScan, Text: "scan 7 runs", Progress: pulling}}},
+		report.Trace{Reference: "r", Outcome: report.OutcomeAnswered, Answered: true, Conclusion: "It is answered."},
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := answers[0]
+		answers = answers[1:]
+		if err, ok := answer.(error); ok {
+			httpserver.WriteProblem(w, r, err)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(answer)
+	}))
+	defer server.Close()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), []string{"trace", "--server", server.URL, "--token", "tw_x", "--wait", "r"}, &stdout, &stderr)
+	if code != 0 || !strings.Contains(stdout.String(), "answered: It is answered.") || stderr.Len() > 0 || len(answers) > 0 {
+		t.Errorf("exit %d, stdout %q, stderr %q, %d answers left", code, stdout.String(), stderr.String(), len(answers))
+	}
+}
+
+func TestUnderWay(t *testing.T) {
+	pulling := &report.Progress{Phase: "pull", Bytes: 1_000_000, BytesOf: 5_000_000, LayersOf: 2}
+	for want, trace := range map[string]report.Trace{
+		"it pulls the image: 1.0 of 5.0 MB, 0 of 2 layers": {Steps: []report.TraceStep{{What: report.AboutDelivery}, {What: report.AboutScan, Text: "x", Progress: pulling}}},
+		"scan 7 is queued": {Steps: []report.TraceStep{{What: report.AboutScan, Text: "scan 7 is queued"}}},
+		"It is known.":     {Conclusion: "It is known."},
+	} {
+		if got := underWay(trace); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 func TestTraceNeedsAToken(t *testing.T) {
 	t.Setenv("TIDEWAITER_TOKEN", "")
 	err := (&traceCmd{Image: "registry.example/team/app:1"}).Run(t.Context(), &output{})
