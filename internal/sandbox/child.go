@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -27,7 +28,8 @@ type child struct {
 	missing []string      // what of its fence this system cannot put up
 	exited  chan struct{} // closed when it is gone and all it said was read
 	jobs    int
-	busy    bool // with a job, or left by one that panicked
+	busy    bool        // with a job, or left by one that panicked
+	blamed  atomic.Bool // it was killed for what it said
 }
 
 // run does a job. reuse tells whether the child is as good as before.
@@ -93,30 +95,40 @@ func (c *child) end() {
 	}
 }
 
-// postMortem completes what is known of a child that broke.
-func (c *child) postMortem(b *brokenError) error {
-	// One that died is gone within moments; another has lost the line.
-	const patience = 2 * time.Second
-	late := time.AfterFunc(patience, c.kill)
-	if errors.Is(b.err, errGone) {
-		<-c.exited
-	}
-	died := late.Stop() && c.process.ProcessState != nil
-	c.kill()
-	<-c.exited
-	b.said = c.said.text()
-	if died {
-		b.state = c.process.ProcessState
-	}
-	return b
-}
-
-// broke turns a failure on the line into the one error that says so.
+// broke turns a failure on the line into the one error that says so, and sees to
+// it that the child ends: nobody may wait for it any more.
 func (c *child) broke(what string, err error) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, errGone) || errors.Is(err, os.ErrClosed) || isPipeEnd(err) {
+		// It is on its way out, and how it went is of interest.
+		const patience = 2 * time.Second
+		time.AfterFunc(patience, c.blame)
+	} else {
+		c.blame()
+	}
 	return &brokenError{what: what, err: err}
+}
+
+// blame kills the child for what it did, unless it ended already.
+func (c *child) blame() {
+	select {
+	case <-c.exited:
+	default:
+		c.blamed.Store(true)
+		c.kill()
+	}
+}
+
+// postMortem completes what is known of a child that broke.
+func (c *child) postMortem(b *brokenError) error {
+	<-c.exited
+	b.said = c.said.text()
+	if !c.blamed.Load() {
+		b.state = c.process.ProcessState
+	}
+	return b
 }
 
 // startChild starts a child and waits until it is ready.
@@ -177,7 +189,7 @@ func (c *child) greet(ctx context.Context) error {
 	defer context.AfterFunc(ctx, c.kill)()
 	if err = writeFrame(c.control, Frame{kindHello, body}); err == nil {
 		var f Frame
-		if f, err = readFrame(c.answers, 0); err == nil && f.Kind != kindReady {
+		if f, err = readFrame(c.answers, func(byte) int64 { return 0 }); err == nil && f.Kind != kindReady {
 			err = errors.New("it does not say that it is ready")
 		}
 	}

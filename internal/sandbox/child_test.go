@@ -51,8 +51,8 @@ func beChild(args []string) {
 		os.Exit(4)
 	}
 	_ = peer.Ready()
-	for {
-		order, argument, _ := strings.Cut(string(peer.Receive().Body), " ")
+	for f := range peer.Frames() {
+		order, argument, _ := strings.Cut(string(f.Body), " ")
 		answer, err := orders[order](peer, argument)
 		if err != nil {
 			answer = "error: " + err.Error()

@@ -30,11 +30,11 @@ func (c *Conn) Send(f Frame) error {
 	return c.child.broke("send", writeFrame(c.child.control, f))
 }
 
-// Receive waits for a frame of the child. A body of more than limit bytes breaks
-// the job, as the end of the child does.
-func (c *Conn) Receive(limit int64) (Frame, error) {
+// Receive waits for a frame of the child. A body of more bytes than limit says for
+// its kind breaks the job, as the end of the child does.
+func (c *Conn) Receive(limit func(kind byte) int64) (Frame, error) {
 	f, err := readFrame(c.child.answers, limit)
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		err = errGone
 	}
 	return f, c.child.broke("receive", err)

@@ -22,25 +22,26 @@ const (
 // headerBytes is the length of a frame's header: four bytes of length, the kind.
 const headerBytes = 5
 
-// writeFrame writes a frame at once.
+// writeFrame writes a frame.
 func writeFrame(w io.Writer, f Frame) error {
-	out := make([]byte, headerBytes, headerBytes+len(f.Body))
-	binary.BigEndian.PutUint32(out, uint32(len(f.Body)))
-	out[4] = f.Kind
-	_, err := w.Write(append(out, f.Body...))
+	header := append(binary.BigEndian.AppendUint32(make([]byte, 0, headerBytes), uint32(len(f.Body))), f.Kind)
+	if _, err := w.Write(header); err != nil {
+		return err
+	}
+	_, err := w.Write(f.Body)
 	return err
 }
 
-// readFrame reads a frame whose body is at most limit bytes. Memory is taken as
-// content comes, not as it is announced.
-func readFrame(r io.Reader, limit int64) (Frame, error) {
+// readFrame reads a frame whose body is at most as large as limit says for its
+// kind. Memory is taken as content comes, not as it is announced.
+func readFrame(r io.Reader, limit func(kind byte) int64) (Frame, error) {
 	var header [headerBytes]byte
 	if _, err := io.ReadFull(r, header[:]); err != nil {
 		return Frame{}, err
 	}
 	n := int64(binary.BigEndian.Uint32(header[:]))
-	if n > limit {
-		return Frame{}, fmt.Errorf("a message of %d bytes, where at most %d are taken", n, limit)
+	if most := limit(header[4]); n > most {
+		return Frame{}, fmt.Errorf("a message of kind %d with %d bytes, where at most %d are taken", header[4], n, most)
 	}
 	body, err := readBody(r, n)
 	return Frame{Kind: header[4], Body: body}, err

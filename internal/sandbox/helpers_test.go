@@ -46,7 +46,7 @@ func ask(c *Conn, order string) (string, error) {
 	if err := c.Send(Frame{kindDo, []byte(order)}); err != nil {
 		return "", err
 	}
-	f, err := c.Receive(1 << 20)
+	f, err := c.Receive(atMost(1 << 20))
 	if err != nil {
 		return "", err
 	}
@@ -129,3 +129,5 @@ func beParent(dir string) {
 		return err
 	})
 }
+
+func atMost(bytes int64) func(byte) int64 { return func(byte) int64 { return bytes } }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 )
 
 // hello is what a child is told first.
@@ -23,10 +24,7 @@ type Peer struct {
 	hello   hello
 	lanes   [Lanes]*bufio.Reader
 	writing sync.Mutex
-
-	mu     sync.Mutex
-	frames []Frame
-	more   *sync.Cond
+	frames  chan Frame
 }
 
 const (
@@ -41,18 +39,17 @@ const (
 // is doing then. The error says that no parent is there.
 func Join() (*Peer, error) {
 	in := bufio.NewReader(os.Stdin)
-	f, err := readFrame(in, largestOrder)
+	f, err := readFrame(in, func(byte) int64 { return largestOrder })
 	if err != nil || f.Kind != kindHello {
 		return nil, errors.New("sandbox: not started by a parent")
 	}
-	p := &Peer{}
+	p := &Peer{frames: make(chan Frame, framesAhead)}
 	if err := json.Unmarshal(f.Body, &p.hello); err != nil {
 		return nil, err
 	}
 	for i := range p.lanes {
 		p.lanes[i] = bufio.NewReaderSize(os.NewFile(uintptr(firstLane+i), "lane"), 64<<10)
 	}
-	p.more = sync.NewCond(&p.mu)
 	debug.SetMaxStack(deepestStack)
 	settleIn(p.hello)
 	go p.read(in)
@@ -62,18 +59,18 @@ func Join() (*Peer, error) {
 // firstLane is the file descriptor of the first lane.
 const firstLane = 3
 
-// read takes frames as they come. It never waits for who handles them, and so
-// always notices the end of the parent.
+// framesAhead is how many frames wait for who handles them before the end of the
+// parent could go unnoticed.
+const framesAhead = 256
+
+// read takes frames as they come.
 func (p *Peer) read(in io.Reader) {
 	for {
-		f, err := readFrame(in, largestOrder)
+		f, err := readFrame(in, func(byte) int64 { return largestOrder })
 		if err != nil {
 			os.Exit(0)
 		}
-		p.mu.Lock()
-		p.frames = append(p.frames, f)
-		p.mu.Unlock()
-		p.more.Signal()
+		p.frames <- f
 	}
 }
 
@@ -90,17 +87,9 @@ func (p *Peer) Send(f Frame) error {
 	return writeFrame(os.Stdout, f)
 }
 
-// Receive waits for the next frame of the parent.
-func (p *Peer) Receive() Frame {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(p.frames) == 0 {
-		p.more.Wait()
-	}
-	f := p.frames[0]
-	p.frames = p.frames[1:]
-	return f
-}
+// Frames are what the parent sends. Who gets them takes them as they come, also
+// while it works.
+func (p *Peer) Frames() <-chan Frame { return p.frames }
 
 // ErrCut ends a stream that the parent could not or would not send to its end.
 var ErrCut = errors.New("sandbox: the stream was cut short")
@@ -110,13 +99,25 @@ var ErrCut = errors.New("sandbox: the stream was cut short")
 func (p *Peer) Lane(n int) io.ReadCloser { return &stream{lane: p.lanes[n]} }
 
 type stream struct {
+	mu   sync.Mutex
 	lane *bufio.Reader
 	rest uint32 // of the chunk
 	end  error
+
+	closed atomic.Bool
 }
 
-// Read reads on. It ends with io.EOF or ErrCut.
+// Read reads on. It ends with io.EOF, ErrCut, or os.ErrClosed after Close.
 func (s *stream) Read(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return 0, os.ErrClosed
+	}
+	return s.read(b)
+}
+
+func (s *stream) read(b []byte) (int, error) {
 	for s.rest == 0 && s.end == nil {
 		s.next()
 	}
@@ -145,8 +146,15 @@ func (s *stream) next() {
 	}
 }
 
-// Close skips the rest of the stream.
+// Close skips the rest of the stream. It may be called while another goroutine
+// reads.
 func (s *stream) Close() error {
-	_, _ = io.Copy(io.Discard, struct{ io.Reader }{s})
+	s.closed.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	buffer := make([]byte, 64<<10)
+	for s.end == nil {
+		_, _ = s.read(buffer)
+	}
 	return nil
 }

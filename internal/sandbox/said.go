@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 const (
@@ -73,3 +74,6 @@ func (s *said) text() string {
 
 // errGone: the line ended.
 var errGone = errors.New("the worker process is gone")
+
+// isPipeEnd tells a pipe whose other end is closed.
+func isPipeEnd(err error) bool { return errors.Is(err, syscall.EPIPE) }

@@ -207,7 +207,7 @@ func TestStreamsArriveWhole(t *testing.T) {
 					}
 				})
 			}
-			f, err := c.Receive(1 << 10)
+			f, err := c.Receive(atMost(1 << 10))
 			sending.Wait()
 			answer = string(f.Body)
 			return err
@@ -256,7 +256,7 @@ func TestAStreamThatBreaksOffIsSeenAsThat(t *testing.T) {
 		if err := c.Cut(2); err != nil {
 			t.Error(err)
 		}
-		f, err := c.Receive(1 << 10)
+		f, err := c.Receive(atMost(1 << 10))
 		answer = string(f.Body)
 		return err
 	})
