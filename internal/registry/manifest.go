@@ -57,6 +57,9 @@ func (d descriptor) platform() image.Platform {
 func parseManifest(body []byte, contentType string) (document, error) {
 	var d document
 	if err := json.Unmarshal(body, &d); err != nil {
+		if strange(contentType) {
+			return document{MediaType: contentType}, nil
+		}
 		return document{}, errs.New(errs.Malformed, "the manifest is not JSON")
 	}
 	served := isKnownType(contentType)
@@ -73,10 +76,25 @@ func parseManifest(body []byte, contentType string) (document, error) {
 	case served && d.MediaType != contentType:
 		return document{}, errs.New(errs.Malformed, "the manifest says it is %.100q and was served as %.100q", d.MediaType, contentType)
 	}
+	if strange(d.MediaType) {
+		// Its fields may mean anything.
+		return document{MediaType: d.MediaType}, nil
+	}
 	if len(d.Manifests) > 0 && (d.Config != nil || len(d.Layers) > 0) {
 		return document{}, errs.New(errs.Malformed, "the manifest has both layers and manifests")
 	}
 	return d, d.check()
+}
+
+// strange reports whether a media type is of something that is not known here,
+// and not just what servers say of any content.
+func strange(mediaType string) bool {
+	switch mediaType, _, _ := strings.Cut(mediaType, ";"); {
+	case mediaType == "", mediaType == "application/json", mediaType == "application/octet-stream", strings.HasPrefix(mediaType, "text/"):
+		return false
+	default:
+		return !isKnownType(mediaType) && !image.IsSchema1Type(mediaType) && mediaType != image.MediaTypeOCIArtifact
+	}
 }
 
 func isKnownType(mediaType string) bool {
