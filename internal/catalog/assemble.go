@@ -30,12 +30,12 @@ func (s imageSource) FileResolver(scope source.Scope) (file.Resolver, error) {
 }
 
 // assemble puts layers that were read over each other.
-func assemble(img *guardedImage, ref image.Reference, read []*layers.Layer) (imageSource, error) {
+func (c *Cataloger) assemble(img *guardedImage, ref image.Reference, read []*layers.Layer) (imageSource, error) {
 	described := &stereoscope.Image{}
 	if err := img.describe(described); err != nil {
 		return imageSource{}, err
 	}
-	r := &resolver{layers: read, budget: img.budget}
+	r := &resolver{layers: read, budget: img.budget, memory: c.memory}
 	for i, l := range read {
 		m := stereoscope.LayerMetadata{Index: uint(i), Digest: img.layers[i].diffID.String(), MediaType: img.layers[i].mediaType}
 		for _, e := range l.Entries {

@@ -89,14 +89,19 @@ type Cataloger struct {
 	licenses func() (context.Context, error)
 	// cache opens CacheDir, once it could be opened.
 	cache func() (*layers.Store, error)
+	// memory holds what catalogers found in other images.
+	memory *memory
 }
+
+// rememberedBytes bounds, roughly, what memory takes.
+const rememberedBytes = 64 << 20
 
 // New makes a cataloger and removes what killed ones left in TempDir. The
 // licence scanner, which takes a second or more to build, is built by the first
 // image or by Warm.
 func New(o Options) *Cataloger {
 	layers.SweepTemporary(o.TempDir)
-	return &Cataloger{options: o.withDefaults(), cache: opener(o), licenses: sync.OnceValues(func() (context.Context, error) {
+	return &Cataloger{options: o.withDefaults(), cache: opener(o), memory: newMemory(rememberedBytes), licenses: sync.OnceValues(func() (context.Context, error) {
 		ctx, err := syft.SetContextLicenseScanner(context.Background(), settings(0).Licenses)
 		return ctx, errs.Wrap(errs.Internal, "catalog: build licence scanner", err)
 	})}

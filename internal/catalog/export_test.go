@@ -5,6 +5,7 @@ import (
 	"os"
 
 	stereoscope "github.com/anchore/stereoscope/pkg/image"
+	"github.com/anchore/syft/syft"
 	"github.com/anchore/syft/syft/source/stereoscopesource"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -17,7 +18,7 @@ import (
 // ratio; 0 leaves that as it is.
 func (c *Cataloger) With(o Options, free int64) *Cataloger {
 	o.free = free
-	return &Cataloger{options: o.withDefaults(), licenses: c.licenses, cache: opener(o)}
+	return &Cataloger{options: o.withDefaults(), licenses: c.licenses, cache: opener(o), memory: newMemory(rememberedBytes)}
 }
 
 // Stock catalogues as syft itself does, by unpacking the layers into a directory:
@@ -42,7 +43,8 @@ func (c *Cataloger) Stock(ctx context.Context, img v1.Image, ref image.Reference
 	if err := unpacked.Read(ctx); err != nil {
 		return sbom.Document{}, err
 	}
-	bill, err := c.run(ctx, stereoscopesource.New(unpacked, stereoscopesource.ImageConfig{Reference: ref.String()}))
+	bill, err := run(ctx, stereoscopesource.New(unpacked, stereoscopesource.ImageConfig{Reference: ref.String()}),
+		func() *syft.CreateSBOMConfig { return settings(c.options.Parallelism) })
 	if err != nil {
 		return sbom.Document{}, err
 	}

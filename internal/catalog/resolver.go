@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
+	"sync"
 
 	stereofile "github.com/anchore/stereoscope/pkg/file"
 	"github.com/anchore/syft/syft/file"
@@ -22,6 +24,10 @@ type resolver struct {
 	layers []*layers.Layer
 	names  []string // the layers' diffIDs
 	budget *budget
+	memory *memory
+
+	mu      sync.Mutex
+	learned []*lesson
 }
 
 var _ file.Resolver = (*resolver)(nil)
@@ -124,12 +130,27 @@ func (r *resolver) RelativeFileByPath(_ file.Location, p string) *file.Location 
 	return &found[0]
 }
 
+// learn keeps a lesson until the whole image turned out well.
+func (r *resolver) learn(l *lesson) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.learned = append(r.learned, l)
+}
+
 // AllLocations returns every file, directory and link.
 func (r *resolver) AllLocations(ctx context.Context) <-chan file.Location {
+	return r.locations(ctx, "")
+}
+
+// locations returns everything with part in its path.
+func (r *resolver) locations(ctx context.Context, part string) <-chan file.Location {
 	out := make(chan file.Location)
 	go func() {
 		defer close(out)
 		for at := range r.tree.All {
+			if !strings.Contains(r.tree.Path(at), part) {
+				continue
+			}
 			f, _ := r.tree.File(at)
 			select {
 			case <-ctx.Done():

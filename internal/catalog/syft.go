@@ -36,11 +36,15 @@ func (c *Cataloger) catalog(ctx context.Context, img *guardedImage, ref image.Re
 	if err != nil {
 		return nil, err
 	}
-	src, err := assemble(img, ref, read)
+	src, err := c.assemble(img, ref, read)
 	if err != nil {
 		return nil, err
 	}
-	return c.run(ctx, src)
+	bill, err := run(ctx, src, func() *syft.CreateSBOMConfig { return c.remembering(settings(c.options.Parallelism)) })
+	if err == nil && img.failed() == nil {
+		c.memory.keep(src.resolver.learned)
+	}
+	return bill, err
 }
 
 // store returns where layers are kept: the cache, or without one a directory that
@@ -147,8 +151,8 @@ func metadata(img *guardedImage, ref image.Reference) []stereoscope.AdditionalMe
 // keeping them changes nothing for the others. When one does (no package
 // manager writes such a record), the others are taken from a second run that
 // drops them.
-func (c *Cataloger) run(ctx context.Context, src source.Source) (*syftsbom.SBOM, error) {
-	bill, err := createSBOM(ctx, src, settings(c.options.Parallelism))
+func run(ctx context.Context, src source.Source, settings func() *syft.CreateSBOMConfig) (*syftsbom.SBOM, error) {
+	bill, err := createSBOM(ctx, src, settings())
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +160,7 @@ func (c *Cataloger) run(ctx context.Context, src source.Source) (*syftsbom.SBOM,
 	if !anyOwner(without) {
 		return bill, nil
 	}
-	if bill, err = createSBOM(ctx, src, dropping(settings(c.options.Parallelism))); err != nil {
+	if bill, err = createSBOM(ctx, src, dropping(settings())); err != nil {
 		return nil, err
 	}
 	bill.Artifacts.Packages.Add(without...)

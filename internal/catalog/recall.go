@@ -1,0 +1,96 @@
+package catalog
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/anchore/syft/syft/artifact"
+	"github.com/anchore/syft/syft/cataloging/pkgcataloging"
+	"github.com/anchore/syft/syft/cpe"
+	"github.com/anchore/syft/syft/file"
+	"github.com/anchore/syft/syft/pkg"
+	cpes "github.com/anchore/syft/syft/pkg/cataloger/common/cpe"
+)
+
+// rememberer is a cataloger that runs only when it would find something else than
+// in an image before.
+//
+// What a cataloger finds depends on nothing but the answers it gets, and an
+// answer names files by their path and their layer's digest, which is also their
+// content. So when all questions it once asked have the answers they had then, it
+// would ask the same questions again and find the same.
+type rememberer struct {
+	maker
+	config pkgcataloging.Config
+	memory *memory
+}
+
+// Name is the cataloger's.
+func (c *rememberer) Name() string { return c.name }
+
+// Catalog recalls or runs.
+func (c *rememberer) Catalog(ctx context.Context, asked file.Resolver) ([]pkg.Package, []artifact.Relationship, error) {
+	r, ours := asked.(*resolver)
+	if !ours {
+		packages, edges, err := c.make(c.config).Catalog(ctx, asked)
+		return c.finish(packages), edges, err
+	}
+	if known := c.memory.recall(c.name, r); known != nil {
+		return clonePackages(known.packages), slices.Clone(known.edges), nil
+	}
+	w := newWatched(r, c.name)
+	packages, edges, err := c.make(c.config).Catalog(ctx, w)
+	packages = c.finish(packages)
+	if err == nil && ctx.Err() == nil {
+		r.learn(&lesson{cataloger: c.name, questions: w.questions, packages: clonePackages(packages), edges: slices.Clone(edges)})
+	}
+	return packages, edges, err
+}
+
+// finish adds what syft adds to what its catalogers find, and what would take
+// long to do each time.
+func (c *rememberer) finish(packages []pkg.Package) []pkg.Package {
+	for i := range packages {
+		p := &packages[i]
+		if p.FoundBy == "" {
+			p.FoundBy = c.name
+		}
+		if slices.ContainsFunc(p.CPEs, func(known cpe.CPE) bool { return known.Source != cpe.GeneratedSource }) {
+			continue
+		}
+		more, ok := cpes.DictionaryFind(*p)
+		if !ok {
+			more = cpes.Generate(*p)
+		}
+		p.CPEs = append(p.CPEs, more...)
+	}
+	return packages
+}
+
+// clonePackages copies packages as far as syft changes them afterwards.
+func clonePackages(packages []pkg.Package) []pkg.Package {
+	out := slices.Clone(packages)
+	for i := range out {
+		p := &out[i]
+		p.CPEs = slices.Clone(p.CPEs)
+		p.Locations = cloneLocations(p.Locations)
+		licenses := p.Licenses.ToUnorderedSlice()
+		for j := range licenses {
+			licenses[j].Locations = cloneLocations(licenses[j].Locations)
+		}
+		p.Licenses = pkg.NewLicenseSet(licenses...)
+	}
+	return out
+}
+
+func cloneLocations(set file.LocationSet) file.LocationSet {
+	if set.Empty() {
+		return file.LocationSet{}
+	}
+	all := set.ToUnorderedSlice()
+	for i := range all {
+		all[i].Annotations = maps.Clone(all[i].Annotations)
+	}
+	return file.NewLocationSet(all...)
+}
