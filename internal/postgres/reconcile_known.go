@@ -21,16 +21,20 @@ const began = `(SELECT started_at FROM reconciliation WHERE id = @run)`
 func (s *Store) LookAt(ctx context.Context, run reconcile.Run, repository, rule string) (reconcile.Repository, error) {
 	const note = `
 		WITH place AS (SELECT registry_id FROM reconciliation WHERE id = @run),
-		known AS (SELECT r.id, r.excluded FROM repository r JOIN place USING (registry_id) WHERE r.name = @name),
+		known AS (
+			SELECT r.id, r.excluded, EXISTS (SELECT 1 FROM repository_manifest rm WHERE rm.repository_id = r.id) AS served
+			  FROM repository r JOIN place USING (registry_id) WHERE r.name = @name
+		),
 		noted AS (UPDATE repository r SET listed_at = now(), excluded = @rule FROM known WHERE r.id = known.id),
 		added AS (
 			INSERT INTO repository (registry_id, name, excluded, listed_at)
 			SELECT registry_id, @name, @rule, now() FROM place WHERE @rule <> '' AND NOT EXISTS (SELECT 1 FROM known)
 			ON CONFLICT DO NOTHING RETURNING id
 		)
-		SELECT COALESCE((SELECT id FROM known), (SELECT id FROM added), 0), COALESCE((SELECT excluded FROM known), '')`
+		SELECT COALESCE((SELECT id FROM known), (SELECT id FROM added), 0), COALESCE((SELECT excluded FROM known), ''),
+		       COALESCE((SELECT served FROM known), false)`
 	var out reconcile.Repository
-	err := s.pool.QueryRow(ctx, note, pgx.NamedArgs{"run": run.ID, "name": repository, "rule": rule}).Scan(&out.ID, &out.Excluded)
+	err := s.pool.QueryRow(ctx, note, pgx.NamedArgs{"run": run.ID, "name": repository, "rule": rule}).Scan(&out.ID, &out.Excluded, &out.Served)
 	return out, wrap("look at repository", err)
 }
 
@@ -175,6 +179,25 @@ func (s *Store) Untagged(ctx context.Context, run reconcile.Run, repositoryID, a
 	out := make([]reconcile.Manifest, len(found))
 	for i, r := range found {
 		out[i] = reconcile.Manifest{ID: r.ID, Known: r.known()}
+	}
+	return out, err
+}
+
+// Unresolved returns up to limit of the targets behind after, by id, whose newest
+// scan failed before the run began and did not find out what they are.
+func (s *Store) Unresolved(ctx context.Context, run reconcile.Run, repositoryID, after int64, limit int) ([]reconcile.Unresolved, error) {
+	const query = `
+		SELECT s.id, s.tag, '' AS digest, '' AS state, '' AS presence, '' AS rule,
+		       s.state AS scan_state, s.digest AS scan_digest, s.reason AS scan_reason, s.finished_at AS scan_end
+		  FROM ledger_target l JOIN scan s ON s.id = l.scan_id
+		 WHERE l.repository_id = @repository AND l.state = 'failed' AND s.id > @after AND s.finished_at < ` + began + `
+		 ORDER BY s.id LIMIT @limit`
+	found, err := s.readKnown(ctx, "read unresolved targets", query, pgx.NamedArgs{
+		"run": run.ID, "repository": repositoryID, "after": after, "limit": limit,
+	})
+	out := make([]reconcile.Unresolved, len(found))
+	for i, r := range found {
+		out[i] = reconcile.Unresolved{ID: r.ID, Tag: r.Tag, Known: r.known()}
 	}
 	return out, err
 }

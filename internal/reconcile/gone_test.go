@@ -105,6 +105,72 @@ func TestAFailedScanIsTriedAgainOncePerRun(t *testing.T) {
 	}
 }
 
+// told plays a delivery whose scan failed before the registry said anything.
+func (r *rig) told(repository, tag, name, reason string) {
+	r.t.Helper()
+	_, err := r.pool.Exec(r.t.Context(), `
+		WITH place AS (
+			INSERT INTO repository (registry_id, name) SELECT id, $1 FROM registry WHERE name = 'prod'
+			ON CONFLICT (registry_id, name) DO UPDATE SET name = EXCLUDED.name RETURNING id, registry_id
+		)
+		INSERT INTO scan (registry_id, repository_id, tag, digest, cause, state, reason, finished_at)
+		SELECT registry_id, id, $2, $3, 'push', 'failed', $4, now() FROM place`, repository, tag, string(digestOf(name)), reason)
+	r.ok(err)
+}
+
+func (r *rig) unresolved() int { return r.count("ledger_target") }
+
+// What was told of and never found out about is there by now, or came and went.
+func TestWhatNoScanFoundOutIsAskedFor(t *testing.T) {
+	f := newFake(t, 100)
+	f.push("team/a", "1", "one")
+	f.push("team/a", "2", "two")
+	f.alone["team/a"] = append(f.alone["team/a"], digestOf("alone"))
+	r := newRig(t, f)
+	r.run()
+	r.work()
+	r.told("team/a", "1", "never", "unavailable")  // the tag points to what it did before
+	r.told("team/a", "left", "left", "not_found")  // pushed and deleted at once
+	r.told("team/a", "", "lost", "not_found")      // the same without a tag
+	r.told("team/a", "", "alone", "unauthorized")  // there
+	r.told("secret/b", "1", "hidden", "not_found") // the registry knows no such repository
+	counts := r.run()
+	if counts.New != 2 || counts.Gone != 2 || counts.Queued != 4 || counts.Same != 2 || counts.Errors != 0 {
+		t.Errorf("came to %+v", counts)
+	}
+	want := []string{"delete team/a:", "delete team/a:left", "reconcile team/a:", "reconcile team/a:1"}
+	if diff := cmp.Diff(want, r.waiting()); diff != "" {
+		t.Error(diff)
+	}
+	r.work()
+	if n := r.unresolved(); n != 1 {
+		t.Errorf("%d targets are unresolved, want what may be hidden alone", n)
+	}
+	if counts := r.run(); counts.Queued != 0 {
+		t.Errorf("once that is settled, a run came to %+v", counts)
+	}
+}
+
+// A repository whose every tag is gone may be unknown to its registry; that is
+// believed of one that it served before.
+func TestAnUnlistedRepositoryThatWasServedIsBelievedToBeGone(t *testing.T) {
+	f := newFake(t, 100)
+	f.push("team/a", "1", "one")
+	r := newRig(t, f)
+	r.run()
+	r.work()
+	r.told("team/a", "2", "two", "not_found")
+	delete(f.tags, "team/a")
+	r.run()
+	if diff := cmp.Diff([]string{"delete team/a:1", "delete team/a:2"}, r.waiting()); diff != "" {
+		t.Error(diff)
+	}
+	r.work()
+	if n := r.unresolved(); n != 0 {
+		t.Errorf("%d targets are unresolved", n)
+	}
+}
+
 func TestRunsNeverFloodTheQueue(t *testing.T) {
 	const most = 10
 	f := newFake(t, 100)

@@ -113,6 +113,7 @@ func (r *rig) workOnce(ctx context.Context) error {
 			`UPDATE repository_manifest rm SET presence = 'gone' FROM scan s JOIN manifest m USING (digest)
 			  WHERE s.state = 'running' AND s.cause = 'delete' AND rm.repository_id = s.repository_id AND rm.manifest_id = m.id
 			    AND NOT EXISTS (SELECT 1 FROM tag t WHERE t.repository_id = rm.repository_id AND t.manifest_id = rm.manifest_id)`,
+			`UPDATE scan s SET manifest_id = m.id FROM manifest m WHERE s.state = 'running' AND s.cause <> 'delete' AND m.digest = s.digest`,
 			`UPDATE scan SET state = 'done', finished_at = now() WHERE state = 'running'`,
 		} {
 			if _, err := tx.Exec(ctx, statement); err != nil {

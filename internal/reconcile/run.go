@@ -110,10 +110,19 @@ type Manifest struct {
 	Known
 }
 
+// Unresolved is a tag, or a digest without one, that somebody told of and whose
+// newest scan failed before it knew what it is. Nothing is known but that scan.
+type Unresolved struct {
+	ID  int64 // of the scan
+	Tag string
+	Known
+}
+
 // Repository is what the store has of a repository.
 type Repository struct {
 	ID       int64  // 0 when it is not known
 	Excluded string // the rule that left it out as a whole until now
+	Served   bool   // the registry once served something of it
 }
 
 // Problem is something a run could not look at.

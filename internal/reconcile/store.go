@@ -37,6 +37,9 @@ type Store interface {
 	// present with neither a tag nor an index that holds them and were not seen
 	// since the run began.
 	Untagged(ctx context.Context, run Run, repositoryID, after int64, limit int) ([]Manifest, error)
+	// Unresolved returns up to limit of the targets behind after, by id, whose
+	// newest scan failed before the run began and did not find out what they are.
+	Unresolved(ctx context.Context, run Run, repositoryID, after int64, limit int) ([]Unresolved, error)
 	// Standing returns the tags and untagged manifests of the repository that are
 	// not recorded as left out by the rule.
 	Standing(ctx context.Context, repositoryID int64, rule string) ([]Target, error)

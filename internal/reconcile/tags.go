@@ -22,7 +22,7 @@ type place struct {
 
 // tags compares the tags of a repository, page by page. A repository that is not
 // there lists none: what is known of it is unseen then.
-func (w *walk) tags(ctx context.Context, p place) error {
+func (w *walk) tags(ctx context.Context, p place) (there bool, err error) {
 	at := &w.run.Position
 	if at.Repository != p.name {
 		at.Repository, at.Tags = p.name, ""
@@ -36,24 +36,24 @@ func (w *walk) tags(ctx context.Context, p place) error {
 		})
 		switch {
 		case errs.Is(err, errs.NotFound) && (p.ID != 0 || w.run.Repository == ""):
-			return nil
+			return false, nil
 		case errs.Is(err, errs.Invalid) && at.Tags != "" && !w.anew:
 			at.Tags, w.anew = "", true // the list is another than when the run was cut off
 			continue
 		case err != nil:
-			return err
+			return false, err
 		case next != "" && next == at.Tags:
-			return refusal{errs.New(errs.Malformed, "the list of tags leads back to the same page")}
+			return false, refusal{errs.New(errs.Malformed, "the list of tags leads back to the same page")}
 		}
 		if err := w.tellSkipped(ctx, p.name); err != nil {
-			return err
+			return false, err
 		}
 		if err := w.compareTags(ctx, p, tags); err != nil || next == "" {
-			return err
+			return err == nil, err
 		}
 		at.Tags = next
 		if err := w.save(ctx); err != nil {
-			return err
+			return false, err
 		}
 	}
 }

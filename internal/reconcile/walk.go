@@ -212,13 +212,18 @@ func (w *walk) repository(ctx context.Context, name string) error {
 	if rule != "" {
 		return w.leaveOut(ctx, p, rule)
 	}
-	if err := w.tags(ctx, p); err != nil || p.ID == 0 {
+	there, err := w.tags(ctx, p)
+	if err != nil || p.ID == 0 {
 		return err
 	}
 	if err := w.unseen(ctx, p); err != nil {
 		return err
 	}
-	return w.untagged(ctx, p)
+	if err := w.untagged(ctx, p); err != nil {
+		return err
+	}
+	// Registries say of what an account may not see that it is not there.
+	return w.unresolved(ctx, p, there || p.Served)
 }
 
 // leaveOut is for a repository that a rule leaves out as a whole. It is not
