@@ -182,7 +182,12 @@ func (s *service) push(what any, ref string) v1.Hash {
 // until waits for a condition of the database.
 func (s *service) until(condition string, args ...any) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	s.untilWithin(time.Minute, condition, args...)
+}
+
+func (s *service) untilWithin(limit time.Duration, condition string, args ...any) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
 	defer cancel()
 	for {
 		var ok bool
@@ -215,7 +220,13 @@ func (s *service) count(query string, args ...any) (n int) {
 // get reads a path of the API into v and returns the status.
 func (s *service) get(path string, v any) int {
 	s.t.Helper()
-	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.url+path, nil)
+	return s.call(http.MethodGet, path, v)
+}
+
+// call is get with another method.
+func (s *service) call(method, path string, v any) int {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
