@@ -5,12 +5,14 @@
 package catalog_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"github.com/tidewaiter/tidewaiter/internal/catalog"
 	"github.com/tidewaiter/tidewaiter/internal/image"
@@ -78,8 +80,8 @@ func BenchmarkCorpus(b *testing.B) {
 			}
 		})
 		b.Run(name+"/cold", func(b *testing.B) {
-			c := cataloger(b).With(catalog.Options{TempDir: b.TempDir()}, 0)
 			for b.Loop() {
+				c := cataloger(b).With(catalog.Options{TempDir: b.TempDir()}, 0) // knows nothing
 				if _, err := c.Catalog(b.Context(), img, ref); err != nil {
 					b.Fatal(err)
 				}
@@ -92,6 +94,43 @@ func BenchmarkCorpus(b *testing.B) {
 			}
 			for b.Loop() {
 				if _, err := c.Catalog(b.Context(), img, ref); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkThinLayer measures images that stand on known layers and add a thin
+// one of their own.
+func BenchmarkThinLayer(b *testing.B) {
+	base := corpus(b)["micro-01"]
+	for name, make := range map[string]func(n int) []item{
+		"npm": func(n int) []item {
+			return []item{npm(fmt.Sprintf("srv/app-%d/node_modules/left-pad", n), "left-pad"), npm(fmt.Sprintf("srv/app-%d", n), fmt.Sprint("app-", n))}
+		},
+		"python": func(n int) []item {
+			at := fmt.Sprintf("usr/local/lib/python3.11/site-packages/app_%d-1.0.%d.dist-info/", n, n)
+			return []item{
+				text(at+"METADATA", fmt.Sprintf("Metadata-Version: 2.1\nName: app_%d\nVersion: 1.0.%d\nLicense: MIT\n", n, n)),
+				text(at+"RECORD", "app.py,sha256=abc,10\n"),
+			}
+		},
+		"source": func(n int) []item { return []item{text("srv/app.py", fmt.Sprint("print(", n, ")"))} },
+	} {
+		b.Run(name, func(b *testing.B) {
+			c := cataloger(b).With(catalog.Options{TempDir: b.TempDir(), CacheDir: b.TempDir()}, 0)
+			if _, err := c.Catalog(b.Context(), base, named(b, base, "micro-01")); err != nil {
+				b.Fatal(err)
+			}
+			n := 0
+			for b.Loop() {
+				n++
+				img, err := mutate.AppendLayers(base, layer(b, tarOf(b, make(n))))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := c.Catalog(b.Context(), img, named(b, img, "derived")); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -53,21 +53,24 @@ func trim(bill *syftsbom.SBOM) {
 		Packages:          bill.Artifacts.Packages,
 		LinuxDistribution: bill.Artifacts.LinuxDistribution,
 	}
+	present := map[artifact.ID]bool{}
+	for p := range bill.Artifacts.Packages.Enumerate() {
+		present[p.ID()] = true
+	}
+	isPackage := func(end artifact.Identifiable) bool {
+		switch end.(type) {
+		case pkg.Package, *pkg.Package:
+			return present[end.ID()]
+		}
+		return false
+	}
 	edges := make([]artifact.Relationship, 0, len(bill.Relationships))
 	for _, r := range bill.Relationships {
-		if isPackage(r.From, bill) && isPackage(r.To, bill) {
+		if isPackage(r.From) && isPackage(r.To) {
 			edges = append(edges, r)
 		}
 	}
 	bill.Relationships = edges
-}
-
-func isPackage(end artifact.Identifiable, bill *syftsbom.SBOM) bool {
-	switch end.(type) {
-	case pkg.Package, *pkg.Package:
-		return bill.Artifacts.Packages.Package(end.ID()) != nil
-	}
-	return false
 }
 
 // distro is the distribution as os-release names it, "debian 12".

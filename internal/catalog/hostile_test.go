@@ -55,7 +55,7 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 // layer is a layer of the tar; its diffID is true.
-func layer(t *testing.T, content []byte) v1.Layer {
+func layer(t testing.TB, content []byte) v1.Layer {
 	t.Helper()
 	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }, tarball.WithMediaType(types.OCILayer))
 	if err != nil {

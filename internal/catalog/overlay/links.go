@@ -39,8 +39,13 @@ func clean(p string) string {
 // find returns what a path leads to. Links on the way are followed; one at the
 // end if follow says so.
 func (t *Tree) find(p string, follow bool) (access, error) {
-	p = clean(p)
-	if n := t.exact(p); n != none && (!follow || !t.isLink(n)) {
+	// Most paths are clean, and not those of links.
+	n := t.exact(p)
+	if n == none {
+		p = clean(p)
+		n = t.exact(p)
+	}
+	if n != none && (!follow || !t.isLink(n)) {
 		return access{request: p, place: n}, nil
 	}
 	at, err := t.parents(p, nil, mostLinks)

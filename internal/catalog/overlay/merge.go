@@ -28,7 +28,7 @@ func (t *Tree) dropMarks() {
 			t.cut(n)
 		}
 	}
-	t.marks, t.opaque = nil, false
+	t.marks, t.opaque = nil, nil
 }
 
 // merge puts a layer over the tree.
@@ -69,7 +69,19 @@ func (t *Tree) merge(upper *Tree) {
 
 // isOpaque reports whether nothing of the layers below is seen in a directory.
 func (t *Tree) isOpaque(n int32) bool {
-	return t.opaque && t.Has(path.Join(t.nodes[n].path, opaqueMark))
+	if len(t.opaque) == 0 {
+		return false
+	}
+	if t.opaque[n] {
+		return true
+	}
+	// A link to such a directory counts, and what is written below a link.
+	for above := n; above != none; above = t.nodes[above].parent {
+		if t.isLink(above) {
+			return t.Has(path.Join(t.nodes[n].path, opaqueMark))
+		}
+	}
+	return false
 }
 
 func (t *Tree) cutBelowPath(p string) {

@@ -66,9 +66,10 @@ type Tree struct {
 	files *files
 	nodes []node
 	at    map[string]int32
-	// marks are the whiteouts in it, opaque whether one is of a directory.
+	// marks are the whiteouts in it, opaque the directories that one of all below
+	// is in.
 	marks  []int32
-	opaque bool
+	opaque map[int32]bool
 	// pointed are the links that point to a place.
 	pointed map[int32][]int32
 }
@@ -218,10 +219,13 @@ func (t *Tree) make(p string, k kind, link string) int32 {
 	}
 	t.nodes[parent].child = n
 	t.at[p] = n
-	if base := p[len(above):]; strings.HasPrefix(strings.TrimPrefix(base, "/"), markPrefix) {
-		if base = strings.TrimPrefix(base, "/"); isMark(base) {
-			t.marks = append(t.marks, n)
-			t.opaque = t.opaque || base == opaqueMark
+	if base := strings.TrimPrefix(p[len(above):], "/"); isMark(base) {
+		t.marks = append(t.marks, n)
+		if base == opaqueMark {
+			if t.opaque == nil {
+				t.opaque = map[int32]bool{}
+			}
+			t.opaque[parent] = true
 		}
 	}
 	return n
