@@ -264,22 +264,39 @@ func failUnanswered(ctx context.Context, tx pgx.Tx, scans []int64) error {
 	return nil
 }
 
-// handOn queues what those scans had found that gave way to a newer one of their
-// tag and leave it without an answer: the tag may lead elsewhere by now, and then
-// nobody would look at it.
+// handOn queues what scans of tags that ended leave behind, since a tag leads to
+// one manifest alone: what they had found before they gave way to a newer one of
+// their tag, and what deliveries that came together told of and they did not find,
+// for the tag had moved. Of the latter the registry is asked: it may be gone.
 func handOn(ctx context.Context, tx pgx.Tx, scans []int64) error {
-	const queue = `
-		INSERT INTO scan (registry_id, repository_id, digest, cause, priority)
-		SELECT DISTINCT r.registry_id, r.id, m.digest, @cause, @priority::smallint
+	const columns = `INSERT INTO scan (registry_id, repository_id, digest, cause, priority) ` // ReleaseScans brings them into the line
+	const found = columns + `
+		SELECT DISTINCT r.registry_id, r.id, m.digest, @reconcile, @priority::smallint
 		  FROM scan s
 		  JOIN repository r ON r.id = s.repository_id
 		  JOIN manifest m ON m.id = s.manifest_id AND m.state = 'queued'
 		  JOIN repository_manifest rm ON rm.repository_id = r.id AND rm.manifest_id = m.id AND rm.presence = 'present'
 		 WHERE s.id = ANY (@scans) AND s.state = 'canceled' AND s.tag <> ''
 		   AND NOT EXISTS (SELECT 1 FROM scan o WHERE o.state = 'queued' AND o.repository_id = r.id AND o.tag = s.tag AND o.digest = m.digest)
-		ON CONFLICT DO NOTHING` // ReleaseScans brings them into the line
-	_, err := tx.Exec(ctx, queue, pgx.NamedArgs{"scans": scans, "cause": string(scan.CauseReconcile), "priority": scan.PriorityReconcile})
-	return err
+		ON CONFLICT DO NOTHING`
+	const told = columns + `
+		SELECT DISTINCT r.registry_id, r.id, d.digest, @delete, @priority::smallint
+		  FROM scan s
+		  JOIN repository r ON r.id = s.repository_id
+		  JOIN delivery d ON d.scan_id = s.id AND d.action = 'push' AND d.digest <> ''
+		 WHERE s.id = ANY (@scans) AND s.state IN ('done', 'failed', 'canceled') AND s.tag <> ''
+		   AND (s.state <> 'failed' OR d.digest <> s.digest)
+		   AND NOT EXISTS (SELECT 1 FROM manifest m JOIN repository_manifest rm ON rm.manifest_id = m.id AND rm.repository_id = r.id
+		                    WHERE m.digest = d.digest)
+		   AND NOT EXISTS (SELECT 1 FROM scan o WHERE o.state = 'queued' AND o.repository_id = r.id AND o.tag = s.tag AND o.digest = d.digest)
+		ON CONFLICT DO NOTHING`
+	args := pgx.NamedArgs{"scans": scans, "reconcile": string(scan.CauseReconcile), "delete": string(scan.CauseDelete), "priority": scan.PriorityReconcile}
+	for _, queue := range []string{found, told} {
+		if _, err := tx.Exec(ctx, queue, args); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // words renders an error for people, bounded.

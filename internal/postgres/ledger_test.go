@@ -97,19 +97,19 @@ func TestLedgerCountsWhatNobodyHasLookedAt(t *testing.T) {
 	queued(w, "team/app", "", postgrestest.Digest("three"))
 	expect("two targets wait", report.LedgerCounts{Queued: 2}, 2)
 	fail(errs.New(errs.Unauthorized, "refused"))
-	expect("one failed", report.LedgerCounts{Queued: 1, Failed: 1}, 2)
+	expect("one failed, and the first push of it is asked for", report.LedgerCounts{Queued: 2, Failed: 1}, 3)
 	if got := coverage(t, w, all, "").Total.Reasons; len(got) != 1 || got[0].Reason != "unauthorized" {
 		t.Errorf("reasons = %+v", got)
 	}
 	fail(errs.New(errs.Unauthorized, "refused"))
 	queued(w, "team/app", "1", "")
-	expect("pushed again", report.LedgerCounts{Queued: 1, Failed: 1}, 2)
+	expect("pushed again", report.LedgerCounts{Queued: 2, Failed: 1}, 3)
 	fail(errs.New(errs.Timeout, "too slow"))
-	expect("failed again", report.LedgerCounts{Failed: 2}, 2)
+	expect("failed again", report.LedgerCounts{Queued: 1, Failed: 2}, 3)
 	w.Push("team/app", "1", postgrestest.Image{Name: "one"})
-	expect("answered", report.LedgerCounts{Done: 1, Failed: 1}, 1)
+	expect("answered", report.LedgerCounts{Done: 1, Queued: 1, Failed: 1}, 2)
 	w.Push("team/app", "2", postgrestest.Image{Name: "two", Pending: true})
-	expect("being scanned", report.LedgerCounts{Done: 1, Failed: 1, Queued: 1}, 1)
+	expect("being scanned", report.LedgerCounts{Done: 1, Failed: 1, Queued: 2}, 2)
 }
 
 func TestLedgerKeepsWhatIsGoneApart(t *testing.T) {

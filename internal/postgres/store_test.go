@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -183,6 +184,42 @@ func TestAScanThatGivesWayHandsOnWhatItFound(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Pushes of one tag that wait together are one scan, which finds the last of them.
+func TestWhatATagLeadToWhileItWaitedIsAskedFor(t *testing.T) {
+	f := newFixture(t)
+	f.push("id:1", "team/app", "1.0", digestOf("one"))
+	f.push("id:2", "team/app", "1.0", digestOf("two"))
+	f.push("id:3", "team/app", "1.0", digestOf("three"))
+	f.push("id:4", "team/app", "other", digestOf("one"))
+	_, err := f.store.Accept(t.Context(), "prod", []postgres.Delivery{
+		{DedupeKey: "id:5", Action: "push", Repository: "team/app", Tag: "1.0", Digest: digestOf("sig"), Ignored: "signature"},
+		{DedupeKey: "id:6", Action: "push", Repository: "team/app", Tag: "1.0"},
+	}, noPermits)
+	f.ok(err)
+	for range 2 {
+		job := f.claim()
+		name := map[string]string{"1.0": "three", "other": "one"}[job.Ref.Tag]
+		f.ok(f.store.SaveManifest(t.Context(), job, imageManifest(name)))
+		f.ok(f.store.FinishScan(t.Context(), job, scan.Result{Digest: digestOf(name)}, nil))
+	}
+	var asked []image.Digest
+	for f.release(); f.count("scan WHERE state = 'queued'") > 0; {
+		job := f.claim()
+		if job.Cause != scan.CauseDelete || job.Ref.Tag != "" {
+			t.Errorf("queued %+v", job)
+		}
+		asked = append(asked, job.Ref.Digest)
+		f.ok(f.store.FinishScan(t.Context(), job, scan.Result{}, nil))
+	}
+	// The first push of 1.0 is asked for, as its scan ended before that of the other tag.
+	want := []image.Digest{digestOf("one"), digestOf("two")}
+	slices.Sort(want)
+	slices.Sort(asked)
+	if diff := cmp.Diff(want, asked); diff != "" {
+		t.Error(diff)
 	}
 }
 
