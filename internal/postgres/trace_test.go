@@ -142,8 +142,8 @@ func TestTraceOfDeliveries(t *testing.T) {
 	says(t, trace(t, w, team, "team/stray", "1", ""), report.OutcomeUnknown, report.AboutDelivery, "no webhook told of this repository")
 	w.Deliver("main", postgres.Delivery{DedupeKey: "c", Ignored: "other_registry", Action: "push", Host: "inner.example.com", Repository: "team/inner", Tag: "1"})
 	got := trace(t, w, all, "team/inner", "1", "")
-	says(t, got, report.OutcomeIgnored, report.AboutDelivery, "it names a host that is not one of this registry's")
-	if !strings.Contains(got.NextStep, "aliases") {
+	says(t, got, report.OutcomeIgnored, report.AboutDelivery, "it names the host inner.example.com, which is not one of this registry's")
+	if !strings.Contains(got.NextStep, "add inner.example.com to the aliases of registry main") {
 		t.Errorf("next step %q", got.NextStep)
 	}
 	if limited := trace(t, w, team, "team/inner", "1", ""); limited.Outcome != report.OutcomeUnknown {

@@ -155,8 +155,7 @@ func deliveryStep(d Delivery) TraceStep {
 	}
 	step.Text = fmt.Sprintf("the webhook told of %s of %s", action, pushed(d))
 	if d.Verdict == "ignored" {
-		words, _ := IgnoredWords(d.Reason)
-		step.Mood, step.Text = Trouble, "the webhook told of an event that was ignored: "+words
+		step.Mood, step.Text = Trouble, "the webhook told of an event that was ignored: "+d.whyIgnored()
 	}
 	if d.Actor != "" {
 		step.Text += ", by " + d.Actor
@@ -165,6 +164,15 @@ func deliveryStep(d Delivery) TraceStep {
 		step.Text += fmt.Sprintf("; it came again %s", times(d.Duplicates))
 	}
 	return step
+}
+
+// whyIgnored says why an event was ignored, with the host that is not ours.
+func (d Delivery) whyIgnored() string {
+	words, _ := IgnoredWords(d.Reason)
+	if d.Reason == otherRegistry && d.NamedHost != "" {
+		return fmt.Sprintf("it names the host %s, which is not one of this registry's", d.NamedHost)
+	}
+	return words
 }
 
 func times(n int) string {

@@ -164,7 +164,7 @@ func (f TraceFacts) took() string {
 	if s.StartedAt == nil || s.FinishedAt == nil {
 		return ""
 	}
-	text := fmt.Sprintf(" after %.1f s", s.FinishedAt.Sub(*s.StartedAt).Seconds())
+	text := " after " + brief(s.FinishedAt.Sub(*s.StartedAt).Seconds())
 	var names []string
 	sums := map[string]float64{}
 	for _, p := range s.Phases {
@@ -174,13 +174,13 @@ func (f TraceFacts) took() string {
 		sums[p.Name] += p.Seconds
 	}
 	for i, name := range names {
-		names[i] = fmt.Sprintf("%s %.1f s", name, sums[name])
+		names[i] = name + " " + brief(sums[name])
 	}
 	if len(names) > 0 {
 		text += " (" + strings.Join(names, ", ") + ")"
 	}
 	if s.PulledBytes > 0 {
-		text += fmt.Sprintf("; %.1f MB were pulled", megabytes(s.PulledBytes))
+		text += "; " + volume(s.PulledBytes) + " were pulled"
 	}
 	return text
 }

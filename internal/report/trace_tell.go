@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -166,12 +167,11 @@ func answerWords(i Image) string {
 // what was told asked for nothing.
 func (f TraceFacts) nothing(steps []TraceStep) (Outcome, string, string) {
 	if len(f.Deliveries) > 0 && f.Deliveries[0].Verdict == "ignored" {
-		words, _ := IgnoredWords(f.Deliveries[0].Reason)
-		next := ""
-		if f.Deliveries[0].Reason == "other_registry" {
-			next = "add the host that the event names to the aliases of the registry, if it is one of its names"
+		d, next := f.Deliveries[0], ""
+		if d.Reason == otherRegistry {
+			next = fmt.Sprintf("add %s to the aliases of registry %s, if it is one of its names", cmp.Or(d.NamedHost, "the host that the event names"), f.Target.Registry)
 		}
-		return OutcomeIgnored, "The webhook told of it and the event was ignored: " + words + ".", next
+		return OutcomeIgnored, "The webhook told of it and the event was ignored: " + d.whyIgnored() + ".", next
 	}
 	const ask = "ask for a scan with POST /api/v1/scans"
 	switch {
@@ -193,8 +193,8 @@ func (f TraceFacts) nothing(steps []TraceStep) (Outcome, string, string) {
 			fmt.Sprintf("point the registry to /webhooks/%s as deploy/registries says, or %s", f.Target.Registry, ask)
 	case f.Endpoint.Silence == SilenceAlarm:
 		return OutcomeUnknown, "Nothing is known of it, and the endpoint is silent.",
-			"check that the registry still sends; reconcile finds what was missed, or " + ask
+			fmt.Sprintf("check that the registry still sends; `tidewaiter reconcile %s` finds what was missed, or %s", f.Target.Registry, ask)
 	}
 	return OutcomeUnknown, "Nothing is known of it.",
-		"check the name, and that the registry sends events of this repository; reconcile finds what was missed, or " + ask
+		fmt.Sprintf("check the name, and that the registry sends events of this repository; `tidewaiter reconcile %s` finds what was missed, or %s", f.Target.Registry, ask)
 }

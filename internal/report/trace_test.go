@@ -120,6 +120,13 @@ func TestTraceTells(t *testing.T) {
 			report.OutcomeUnknown, "Nothing is known of it: its event came to the endpoint of registry other.", "/webhooks/main",
 			[]string{heardFine, "trouble delivery: no webhook told of this repository",
 				"trouble delivery: an event that names this repository came to the endpoint of registry other and was ignored: that registry has no such host", never}},
+		{"another name of the registry", func(f *report.TraceFacts) {
+			d := pushOf("1", time.Minute)
+			d.Verdict, d.Reason, d.NamedHost = "ignored", "other_registry", "inner.example:5000"
+			f.Deliveries = []report.Delivery{d}
+		},
+			report.OutcomeIgnored, "The webhook told of it and the event was ignored: it names the host inner.example:5000, which is not one of this registry's.", "add inner.example:5000 to the aliases of registry main",
+			[]string{heardFine, "trouble delivery: the webhook told of an event that was ignored: it names the host inner.example:5000, which is not one of this registry's, by ci", never}},
 		{"ignored", func(f *report.TraceFacts) {
 			d := pushOf("1", time.Minute)
 			d.Verdict, d.Reason, d.Duplicates = "ignored", "signature", 1
@@ -214,7 +221,7 @@ func TestTraceTells(t *testing.T) {
 			f.TagNow = &report.TagPointer{Digest: digestA, MovedAt: *before(10 * time.Second), Before: digestB, LastSeen: *before(10 * time.Second)}
 			f.Reconciling = true
 		}, report.OutcomeAnswered, "It is answered: 3 vulnerabilities: 3 critical; 1 can be fixed.", "",
-			[]string{heardFine, "note delivery: no webhook told of this repository", "fine scan: scan 7 for the push is done after 14.0 s (resolve 0.2 s, pull 3.0 s); 12.3 MB were pulled",
+			[]string{heardFine, "note delivery: no webhook told of this repository", "fine scan: scan 7 for the push is done after 14.0 s (resolve 200 ms, pull 3.0 s); 12.3 MB were pulled",
 				"fine manifest: sha256:aaaaaaaaaaaa is an image for linux/amd64 and catalogued",
 				"fine tag: tag 1 points to sha256:aaaaaaaaaaaa, moved 10 s ago from sha256:bbbbbbbbbbbb",
 				"fine answer: 3 vulnerabilities: 3 critical; 1 can be fixed; judged with the database of 2026-11-21",

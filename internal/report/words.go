@@ -9,6 +9,9 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/image"
 )
 
+// otherRegistry is the receiver's reason for an event that names another host.
+const otherRegistry = "other_registry"
+
 // ignoredWords say why an event asked for nothing, by the receiver's reason.
 var ignoredWords = map[string]string{
 	"pull":           "it tells of a download",
@@ -17,7 +20,7 @@ var ignoredWords = map[string]string{
 	"chart":          "it tells of a Helm chart",
 	"signature":      "it tells of a signature",
 	"attestation":    "it tells of an attestation",
-	"other_registry": "it names a host that is not one of this registry's",
+	otherRegistry:    "it names a host that is not one of this registry's",
 	"bad_repository": "its repository breaks the grammar of names",
 	"no_reference":   "it names neither a usable tag nor a usable digest",
 	"ping":           "it is a test call",
@@ -42,7 +45,7 @@ func IgnoredWords(reason string) (words string, known bool) {
 var failureWords = map[errs.Kind]struct{ words, next string }{
 	errs.Unauthorized: {"the registry refused the credential", "check auth of the registry in the configuration, then ask for a scan with POST /api/v1/scans"},
 	errs.Forbidden:    {"the credential may not read this repository", "give the account of the registry the right to pull it, then ask for a scan with POST /api/v1/scans"},
-	errs.NotFound:     {"the registry does not have it", "push it again, or check its name"},
+	errs.NotFound:     {"the registry does not have it", "push it again, or check its name and that the account of the registry may read it: many registries say the same of both"},
 	errs.RateLimited:  {"the registry asks to slow down", "lower limits.requests_per_second of the registry, or log in to it"},
 	errs.Unavailable:  {"the registry does not answer", "check that this machine reaches the registry; reconcile finds what was missed"},
 	errs.Timeout:      {"it took too long", "raise workers.job_timeout if the image is that large"},
@@ -103,6 +106,22 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d h", int(d.Hours()))
 	}
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// brief is how long something took, in a unit that shows it.
+func brief(seconds float64) string {
+	if seconds < 1 {
+		return fmt.Sprintf("%.0f ms", seconds*1000)
+	}
+	return fmt.Sprintf("%.1f s", seconds)
+}
+
+// volume is a number of bytes, in a unit that shows it.
+func volume(n int64) string {
+	if n < 1e6 {
+		return fmt.Sprintf("%d kB", (n+999)/1000)
+	}
+	return fmt.Sprintf("%.1f MB", megabytes(n))
 }
 
 // many writes a count with its noun; plurals are regular.
