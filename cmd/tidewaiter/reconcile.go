@@ -114,7 +114,7 @@ func await(ctx context.Context, asked *client, run reconciliation, steps *progre
 
 // describeRun says in a few words how far a run is.
 func describeRun(r report.Reconciliation) string {
-	words := fmt.Sprintf("%d repositories, %d tags, %d scans queued", r.Counts.Repositories, r.Counts.Tags, r.Counts.Queued)
+	words := fmt.Sprintf("%s, %s, %s queued", many(r.Counts.Repositories, "repository"), many(r.Counts.Tags, "tag"), many(r.Counts.Queued, "scan"))
 	switch {
 	case r.State == report.RunQueued:
 		return "waits for its turn"
@@ -151,14 +151,26 @@ func writeReconciliation(w io.Writer, r report.ReconciliationReport) error {
 		fmt.Fprintf(&b, "  ! %s %s: %s\n", line(at), line(p.Reason), line(p.Detail))
 	}
 	if more := r.Counts.Errors - int64(len(r.Problems)); more > 0 {
-		fmt.Fprintf(&b, "  ! and %d more problems\n", more)
+		fmt.Fprintf(&b, "  ! and %s\n", many(more, "more problem"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
 func writeCounts(b *strings.Builder, c report.ReconciliationCounts) {
-	fmt.Fprintf(b, "  %d repositories and %d tags looked at with %d requests\n", c.Repositories, c.Tags, c.Requests)
+	fmt.Fprintf(b, "  %s and %s looked at with %s\n", many(c.Repositories, "repository"), many(c.Tags, "tag"), many(c.Requests, "request"))
 	fmt.Fprintf(b, "  %d new, %d moved, %d gone, %d without an answer, %d left out, %d the same\n", c.New, c.Moved, c.Gone, c.Retried, c.Excluded, c.Same)
-	fmt.Fprintf(b, "  %d scans queued\n", c.Queued)
+	fmt.Fprintf(b, "  %s queued\n", many(c.Queued, "scan"))
+}
+
+// many writes a count with its noun.
+func many(n int64, noun string) string {
+	stem, isY := strings.CutSuffix(noun, "y")
+	switch {
+	case n == 1:
+		return "1 " + noun
+	case isY:
+		return fmt.Sprintf("%d %sies", n, stem)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

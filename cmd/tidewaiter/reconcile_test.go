@@ -33,7 +33,7 @@ func TestWriteReconciliation(t *testing.T) {
   5 scans queued
   ! registry.example/team/app:1 forbidden: 403 \x1b[2J
   !  malformed: a list
-  ! and 1 more problems
+  ! and 1 more problem
 `
 	var out bytes.Buffer
 	if err := writeReconciliation(&out, run); err != nil {
