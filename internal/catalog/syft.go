@@ -19,6 +19,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
 
 // catalog reads the layers that were not read before and runs syft over all of
@@ -80,7 +81,9 @@ func readLayers(ctx context.Context, stop context.CancelCauseFunc, store *layers
 				}
 			}()
 			defer recoverInto(&err)
-			read[i], err = store.Layer(ctx, l.key(), l.open, &spending{layer: l})
+			if read[i], err = store.Layer(ctx, l.key(), l.open, &spending{layer: l}); err == nil {
+				scan.TrackerOf(ctx).LayerDone(i)
+			}
 			return err
 		})
 	}
