@@ -23,6 +23,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
+	"github.com/tidewaiter/tidewaiter/internal/sandbox"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
 )
 
@@ -61,6 +62,9 @@ type Options struct {
 	MaxDocumentBytes int
 	// Metrics count; nil counts nothing.
 	Metrics *Metrics
+	// Workers are processes that run Work; images are read and documents converted
+	// in one of them. Without them this process does it itself.
+	Workers *sandbox.Pool
 	// free is what a layer may unpack to whatever its ratio; 1 GiB.
 	free int64
 }
@@ -126,8 +130,13 @@ func opener(o Options) func() (*layers.Store, error) {
 	}
 }
 
-// Warm builds what the first image would otherwise wait for.
+// Warm builds what the first image would otherwise wait for, or begins to start
+// the worker processes.
 func (c *Cataloger) Warm() error {
+	if c.options.Workers != nil {
+		c.options.Workers.Warm()
+		return nil
+	}
 	_, err := c.licenses()
 	return err
 }
@@ -147,24 +156,54 @@ func (c *Cataloger) Version() string { return "syft-" + syftVersion + "/" + sett
 // that reading the layers gave.
 func (c *Cataloger) Catalog(ctx context.Context, img v1.Image, ref image.Reference) (doc sbom.Document, err error) {
 	defer recoverInto(&err)
+	guarded, err := guard(img, ref.Digest, c.options)
+	switch {
+	case err != nil:
+	case c.options.Workers != nil && guarded.manifest != nil:
+		doc, err = c.sendOut(ctx, guarded, ref)
+	default:
+		doc, err = c.here(ctx, guarded, ref)
+	}
+	if err != nil {
+		return sbom.Document{}, errs.Op("catalog: "+ref.String(), err)
+	}
+	return doc, nil
+}
+
+// here catalogues an image in this process.
+func (c *Cataloger) here(ctx context.Context, img *guardedImage, ref image.Reference) (sbom.Document, error) {
+	store, done, err := c.store()
+	if err != nil {
+		return sbom.Document{}, err
+	}
+	defer done()
+	reading, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	read, err := readLayers(reading, stop, store, img)
+	defer c.letGo(store, read)
+	if err != nil {
+		return sbom.Document{}, img.explain(ctx, err)
+	}
+	return c.catalogued(ctx, img, ref, read)
+}
+
+// catalogued writes the SBOM of an image whose layers were read.
+func (c *Cataloger) catalogued(ctx context.Context, img *guardedImage, ref image.Reference, read []*layers.Layer) (doc sbom.Document, err error) {
+	defer recoverInto(&err)
 	licenses, err := c.licenses()
 	if err != nil {
 		return sbom.Document{}, err
 	}
 	ctx = withValues{ctx, licenses}
-	guarded, err := guard(img, ref.Digest, c.options)
-	if err != nil {
-		return sbom.Document{}, errs.Op("catalog: "+ref.String(), err)
-	}
-	bill, err := c.catalog(ctx, guarded, ref)
+	bill, err := c.over(ctx, img, ref, read)
 	if err == nil {
-		err = guarded.failed()
+		err = img.failed()
 	}
 	if err == nil {
 		doc, err = c.document(bill)
 	}
 	if err != nil {
-		return sbom.Document{}, errs.Op("catalog: "+ref.String(), guarded.explain(ctx, err))
+		return sbom.Document{}, img.explain(ctx, err)
 	}
 	return doc, nil
 }

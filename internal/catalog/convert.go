@@ -23,6 +23,10 @@ func (c *Cataloger) Convert(ctx context.Context, document []byte) (doc sbom.Docu
 	if err := ctx.Err(); err != nil {
 		return sbom.Document{}, errs.Op("catalog: convert", err)
 	}
+	if c.options.Workers != nil {
+		doc, err = c.convertOutside(ctx, document)
+		return doc, errs.Op("catalog: convert", err)
+	}
 	bill, id, err := decode(document)
 	if err != nil {
 		return sbom.Document{}, errs.Op("catalog: convert", err)

@@ -62,6 +62,18 @@ func guard(img v1.Image, digest image.Digest, o Options) (*guardedImage, error) 
 	return g, nil
 }
 
+// again is the image with nothing of its budget spent.
+func (g *guardedImage) again() *guardedImage {
+	o := g.budget.options
+	c := &guardedImage{Image: g.Image, manifest: g.manifest, budget: &budget{options: o, bytes: o.MaxUncompressedBytes, entries: o.MaxEntries}}
+	for _, l := range g.layers {
+		fresh := *l
+		fresh.budget = c.budget
+		c.layers = append(c.layers, &fresh)
+	}
+	return c
+}
+
 // checkManifest compares manifest and config with the digest and returns the
 // blobs of the layers. It does nothing without a digest: an image
 // from an archive has no manifest, and computing one would compress every layer.

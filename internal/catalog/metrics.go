@@ -63,6 +63,27 @@ func (m *Metrics) count(read []*layers.Layer) {
 	}
 }
 
+// kept takes down what a layer took that is kept for a worker process.
+func (m *Metrics) kept(v variant, k *layers.Kept) {
+	if m == nil {
+		return
+	}
+	outcome := "read"
+	switch {
+	case v.Everything:
+		outcome = "read_again"
+	case k.Cached:
+		outcome = "cached"
+	}
+	m.layers.WithLabelValues(outcome).Inc()
+	if !k.Cached {
+		m.written.Add(float64(k.Bytes))
+	}
+	if !v.Everything {
+		m.skipped.Add(float64(k.Skipped))
+	}
+}
+
 func (m *Metrics) size(store *layers.Store) {
 	if m != nil {
 		m.cache.Set(float64(store.Size()))

@@ -22,21 +22,8 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
 
-// catalog reads the layers that were not read before and runs syft over all of
-// them.
-func (c *Cataloger) catalog(ctx context.Context, img *guardedImage, ref image.Reference) (*syftsbom.SBOM, error) {
-	store, done, err := c.store()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	read, err := readLayers(ctx, stop, store, img)
-	defer c.letGo(store, read)
-	if err != nil {
-		return nil, err
-	}
+// over runs syft over layers that were read.
+func (c *Cataloger) over(ctx context.Context, img *guardedImage, ref image.Reference, read []*layers.Layer) (*syftsbom.SBOM, error) {
 	src, err := c.assemble(img, ref, read)
 	if err != nil {
 		return nil, err
@@ -100,6 +87,10 @@ func (c *Cataloger) letGo(store *layers.Store, read []*layers.Layer) {
 	if c.options.CacheDir != "" {
 		c.options.Metrics.size(store)
 	}
+	closeLayers(read)
+}
+
+func closeLayers(read []*layers.Layer) {
 	for _, l := range read {
 		if l != nil {
 			_ = l.Close()

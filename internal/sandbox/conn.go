@@ -44,6 +44,10 @@ func (c *Conn) Receive(limit func(kind byte) int64) (Frame, error) {
 // the error that is returned, and is tried once more in another child.
 func (c *Conn) Broke(reason string) error { return c.child.broke("agreement", errors.New(reason)) }
 
+// Kill ends the child at once. Who waits for it, or writes to it, gets an error.
+// The job is to fail, for a reason of its own.
+func (c *Conn) Kill() { c.child.kill() }
+
 // Settle says that the job ended in an orderly way whatever it returns: the child
 // waits for the next one and has done nothing odd.
 func (c *Conn) Settle() { c.settled = true }
@@ -72,7 +76,10 @@ func (c *Conn) Stream(lane int, r io.Reader, stop <-chan struct{}) error {
 		default:
 		}
 		if err != nil {
-			return errors.Join(err, c.mark(lane, cutStream))
+			if cut := c.mark(lane, cutStream); cut != nil {
+				return cut
+			}
+			return err
 		}
 		binary.BigEndian.PutUint32(chunk, uint32(n))
 		if _, err := w.Write(chunk[:4+n]); err != nil {
