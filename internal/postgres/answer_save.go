@@ -24,7 +24,7 @@ func (s *Store) SaveAnswer(ctx context.Context, job scan.Job, a scan.Answer) err
 	if err != nil {
 		return err
 	}
-	return s.inTx(ctx, "save answer", func(tx pgx.Tx) error {
+	return s.inScan(ctx, "save answer", func(tx pgx.Tx) error {
 		build, err := holdActiveBuild(ctx, tx, a.Build)
 		if err != nil {
 			return err
@@ -187,10 +187,14 @@ func saveSummary(ctx context.Context, tx pgx.Tx, inventoryID, build int64, noDat
 	const query = `SELECT EXISTS (SELECT 1 FROM inventory_summary WHERE inventory_id = $1 AND build_id = $2)`
 	const upsert = `
 		WITH named AS (
-			SELECT p.type, p.name, f.vulnerability, max(f.severity_rank) AS rank,
-			       bool_or(f.fix_state = 'fixed') AS fixable, bool_or(f.known_exploited) AS kev, bool_and(f.ignored <> '') AS ignored
-			  FROM inventory_findings($1, $2) f JOIN package p ON p.id = f.package_id
-			 GROUP BY p.type, p.name, f.vulnerability
+			SELECT p.type, p.name, v.canonical, max(COALESCE(r.severity_rank, 0::smallint)) AS rank,
+			       bool_or(v.fix_state = 'fixed') AS fixable, bool_or(COALESCE(r.known_exploited, false)) AS kev,
+			       bool_and(v.ignored <> '') AS ignored
+			  FROM verdicts(ARRAY[$1::bigint], $2) v
+			  JOIN package p ON p.id = v.package_id
+			  LEFT JOIN vulnerability_rating r ON r.vulnerability_id = v.vulnerability_id
+			       AND r.opened_build <= $2 AND (r.closed_build IS NULL OR r.closed_build > $2)
+			 GROUP BY p.type, p.name, v.canonical
 		)
 		INSERT INTO inventory_summary (inventory_id, build_id, critical, high, medium, low, negligible, unknown,
 		                               fixable, known_exploited, ignored, no_data, distro_eol)

@@ -2,8 +2,11 @@ package postgres
 
 import (
 	"context"
+	"crypto/md5"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,7 +18,7 @@ import (
 // When neither the tags' contents nor the active build changed, it writes
 // nothing.
 func (s *Store) SaveFindings(ctx context.Context, job scan.Job) error {
-	return s.inTx(ctx, "save findings", func(tx pgx.Tx) error {
+	return s.inScan(ctx, "save findings", func(tx pgx.Tx) error {
 		cause := "push"
 		if job.Cause == scan.CauseDelete {
 			cause = "delete"
@@ -56,82 +59,82 @@ func compareRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, cause
 		}
 		return err
 	}
-	changed, state, err := contentsChanged(ctx, tx, repositoryID, build)
-	if err != nil || !changed {
-		return err
-	}
-	if err := applyFindings(ctx, tx, repositoryID, build, cause, scanID); err != nil {
-		return err
-	}
-	const remember = `UPDATE repository SET compared = $2 WHERE id = $1`
-	_, err = tx.Exec(ctx, remember, repositoryID, state)
-	return err
+	return comparison{repository: repositoryID, build: build, cause: cause, scan: scanID}.run(ctx, tx)
 }
 
-// contentsChanged tells whether the inventories behind the repository's live
-// tags, or the build, are others than at the last comparison.
-func contentsChanged(ctx context.Context, tx pgx.Tx, repositoryID, build int64) (changed bool, state string, err error) {
+// run moves the findings when the inventories behind the repository's live tags,
+// or the build, are others than at the last comparison. Under the same build
+// only what came and went is looked at.
+func (c comparison) run(ctx context.Context, tx pgx.Tx) error {
 	const query = `
-		SELECT r.compared, COALESCE((
-		    SELECT md5(string_agg(i.id::text, ',' ORDER BY i.id)) FROM repository_inventories(r.id) i(id)), '')
+		SELECT r.compared, ARRAY(SELECT i FROM repository_inventories(r.id) i ORDER BY i),
+		       ARRAY(SELECT k.inventory_id FROM repository_inventory k WHERE k.repository_id = r.id ORDER BY k.inventory_id)
 		  FROM repository r WHERE r.id = $1`
-	var before, contents string
-	if err := tx.QueryRow(ctx, query, repositoryID).Scan(&before, &contents); err != nil {
-		return false, "", err
+	var before string
+	var live, known []int64
+	if err := tx.QueryRow(ctx, query, c.repository).Scan(&before, &live, &known); err != nil {
+		return err
 	}
-	state = fmt.Sprintf("%d/%s", build, contents)
-	return before != state, state, nil
+	state := stateOf(c.build, live)
+	if before == state {
+		return nil
+	}
+	came, went := difference(live, known), difference(known, live)
+	var err error
+	if before == stateOf(c.build, known) {
+		err = applyChange(ctx, tx, c, live, came, went)
+	} else if _, err = tx.Exec(ctx, freePlanner); err == nil {
+		err = applyAll(ctx, tx, c, live)
+	}
+	if err != nil {
+		return err
+	}
+	return c.remember(ctx, tx, state, came, went)
 }
 
-// applyFindings moves repository_finding to the present state and writes one
-// event for each difference, in one statement.
-func applyFindings(ctx context.Context, tx pgx.Tx, repositoryID, build int64, cause string, scanID *int64) error {
-	const apply = `
-		WITH now_has AS (
-			SELECT p.type, p.name, v.canonical AS vulnerability, max(COALESCE(r.severity_rank, 0::smallint)) AS rank,
-			       bool_or(v.fix_state = 'fixed') AS fixable, bool_or(COALESCE(r.known_exploited, false)) AS kev
-			  FROM verdicts(ARRAY(SELECT repository_inventories(@repository)), @build) v
-			  JOIN package p ON p.id = v.package_id
-			  LEFT JOIN vulnerability_rating r ON r.vulnerability_id = v.vulnerability_id
-			       AND r.opened_build <= @build AND (r.closed_build IS NULL OR r.closed_build > @build)
-			 WHERE v.ignored = ''
-			 GROUP BY p.type, p.name, v.canonical
-		), upserted AS (
-			INSERT INTO repository_finding AS rf (repository_id, package_type, package_name, vulnerability, severity, severity_rank,
-			                                      fixable, known_exploited, opened_at)
-			SELECT @repository, n.type, n.name, n.vulnerability, severity_name(n.rank), n.rank, n.fixable, n.kev, now()
-			  FROM now_has n
-			  LEFT JOIN repository_finding old ON old.repository_id = @repository AND old.package_type = n.type
-			       AND old.package_name = n.name AND old.vulnerability = n.vulnerability
-			 WHERE old.repository_id IS NULL OR old.closed_at IS NOT NULL
-			    OR (old.severity_rank, old.fixable, old.known_exploited) IS DISTINCT FROM (n.rank, n.fixable, n.kev)
-			ON CONFLICT (repository_id, package_type, package_name, vulnerability) DO UPDATE
-			SET severity = EXCLUDED.severity, severity_rank = EXCLUDED.severity_rank, fixable = EXCLUDED.fixable,
-			    known_exploited = EXCLUDED.known_exploited, closed_at = NULL
-			RETURNING package_type, package_name, vulnerability, severity, severity_rank, fixable, known_exploited
-		), closed AS (
-			UPDATE repository_finding rf SET closed_at = now()
-			 WHERE rf.repository_id = @repository AND rf.closed_at IS NULL
-			   AND NOT EXISTS (SELECT 1 FROM now_has n WHERE n.type = rf.package_type AND n.name = rf.package_name
-			                      AND n.vulnerability = rf.vulnerability)
-			RETURNING package_type, package_name, vulnerability, severity
-		), told AS (
-			SELECT u.package_type, u.package_name, u.vulnerability, u.severity,
-			       CASE WHEN old.repository_id IS NULL THEN 'opened'
-			            WHEN old.closed_at IS NOT NULL THEN 'reopened'
-			            WHEN u.severity_rank > old.severity_rank OR (u.known_exploited AND NOT old.known_exploited) THEN 'escalated'
-			            WHEN u.fixable AND NOT old.fixable THEN 'fix_available' END AS kind
-			  FROM upserted u
-			  LEFT JOIN repository_finding old ON old.repository_id = @repository AND old.package_type = u.package_type
-			       AND old.package_name = u.package_name AND old.vulnerability = u.vulnerability
-			UNION ALL
-			SELECT package_type, package_name, vulnerability, severity, 'closed' FROM closed
-		)
-		INSERT INTO finding_event (repository_id, package_type, package_name, vulnerability, kind, severity, cause, scan_id, build_id)
-		SELECT @repository, package_type, package_name, vulnerability, kind, severity, @cause, @scan, @build
-		  FROM told WHERE kind IS NOT NULL`
-	// The "old" rows of told are those before this statement: parts of one
-	// statement see the same snapshot (Postgres manual, 7.8.4).
-	_, err := tx.Exec(ctx, apply, pgx.NamedArgs{"repository": repositoryID, "build": build, "cause": cause, "scan": scanID})
+// remember keeps what was compared.
+func (c comparison) remember(ctx context.Context, tx pgx.Tx, state string, came, went []int64) error {
+	const remember = `UPDATE repository SET compared = $2 WHERE id = $1`
+	const add = `INSERT INTO repository_inventory (repository_id, inventory_id) SELECT $1, unnest($2::bigint[])`
+	const drop = `DELETE FROM repository_inventory WHERE repository_id = $1 AND inventory_id = ANY ($2)`
+	if _, err := tx.Exec(ctx, remember, c.repository, state); err != nil {
+		return err
+	}
+	if len(came) > 0 {
+		if _, err := tx.Exec(ctx, add, c.repository, came); err != nil {
+			return err
+		}
+	}
+	if len(went) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, drop, c.repository, went)
 	return err
+}
+
+// stateOf names a build and inventories, which ascend; it is what
+// repository.compared holds, which the version before writes, too.
+func stateOf(build int64, inventories []int64) string {
+	if len(inventories) == 0 {
+		return fmt.Sprintf("%d/", build)
+	}
+	var list []byte
+	for i, id := range inventories {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, id, 10)
+	}
+	return fmt.Sprintf("%d/%x", build, md5.Sum(list)) // tells states apart, protects nothing
+}
+
+// difference lists what is in a and not in b; both ascend.
+func difference(a, b []int64) []int64 {
+	out := []int64{}
+	for _, id := range a {
+		if _, in := slices.BinarySearch(b, id); !in {
+			out = append(out, id)
+		}
+	}
+	return out
 }

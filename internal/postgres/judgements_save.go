@@ -1,11 +1,10 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"sort"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,6 +19,9 @@ import (
 // or a newer build meanwhile are left alone: a late answer must not open again
 // what a candidate closed.
 func saveJudgements(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, ids []int64) error {
+	if len(a.Judged) == 0 {
+		return nil
+	}
 	open, err := lockUnjudged(ctx, tx, build, a, ids)
 	if err != nil || len(open) == 0 {
 		return err
@@ -28,22 +30,31 @@ func saveJudgements(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, 
 	if err != nil {
 		return err
 	}
-	batch := &pgx.Batch{}
+	var matches []openedMatch
+	var ignores []openedIgnore
 	judged := make([]int64, len(open))
 	for i, n := range open {
 		judged[i] = ids[n]
 		for _, m := range a.Judged[n].Matches {
-			if err := queueMatch(batch, build, ids[n], vulnerabilities[m.Ref], m); err != nil {
+			row, err := newOpenedMatch(ids[n], vulnerabilities[m.Ref], m)
+			if err != nil {
 				return err
 			}
+			matches = append(matches, row)
 		}
-		for _, ignore := range a.Judged[n].Ignores {
-			queueIgnore(batch, build, ids[n], ignore)
+		for _, g := range a.Judged[n].Ignores {
+			ignores = append(ignores, openedIgnore{ids[n], cleanText(g.Vulnerability), string(g.Kind), cleanText(g.Reason)})
 		}
 	}
+	if err := insertRows(ctx, tx, insertMatches, matches, build); err != nil {
+		return err
+	}
+	if err := insertRows(ctx, tx, insertIgnores, ignores, build); err != nil {
+		return err
+	}
 	const mark = `UPDATE package SET judged_build = $2 WHERE id = ANY ($1)`
-	batch.Queue(mark, judged, build)
-	return tx.SendBatch(ctx, batch).Close()
+	_, err = tx.Exec(ctx, mark, judged, build)
+	return err
 }
 
 // lockUnjudged locks the packages of an answer that the build has not judged, in
@@ -70,182 +81,77 @@ func lockUnjudged(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, id
 	return open, err
 }
 
-func queueMatch(batch *pgx.Batch, build, packageID, vulnerabilityID int64, m vuln.Match) error {
-	const insert = `
-		INSERT INTO package_match (package_id, vulnerability_id, canonical, ids, fix_state, fix_versions, suggested_version,
-		                           match_type, matcher, confidence, ignored, details, advisories, fix_available, content, opened_build)
-		VALUES (@package, @vulnerability, @canonical, @ids, @fix_state, @fix_versions, @suggested, @match_type, @matcher,
-		        @confidence, @ignored, @details, @advisories, @available, @content, @build)
-		ON CONFLICT (package_id, vulnerability_id, engine) WHERE closed_build IS NULL DO NOTHING`
+// insertMatches opens matches; $1 are openedMatch rows.
+const insertMatches = `
+	INSERT INTO package_match (package_id, vulnerability_id, canonical, ids, fix_state, fix_versions, suggested_version,
+	                           match_type, matcher, confidence, ignored, details, advisories, fix_available, content, opened_build)
+	SELECT n.package, n.vulnerability, n.canonical, n.ids, n.fix_state, n.fix_versions, n.suggested, n.match_type, n.matcher,
+	       n.confidence, n.ignored, COALESCE(n.details, 'null'), n.advisories, n.available, decode(n.content, 'base64'), $2
+	  FROM jsonb_to_recordset($1) AS n(package bigint, vulnerability bigint, canonical text, ids text[], fix_state text,
+	       fix_versions text[], suggested text, match_type text, matcher text, confidence real, ignored text, details jsonb,
+	       advisories jsonb, available jsonb, content text)
+	ON CONFLICT (package_id, vulnerability_id, engine) WHERE closed_build IS NULL DO NOTHING`
+
+// openedMatch is a match as insertMatches takes it.
+type openedMatch struct {
+	Package       int64               `json:"package"`
+	Vulnerability int64               `json:"vulnerability"`
+	Canonical     string              `json:"canonical"`
+	IDs           []string            `json:"ids"`
+	FixState      string              `json:"fix_state"`
+	FixVersions   []string            `json:"fix_versions"`
+	Suggested     string              `json:"suggested"`
+	MatchType     string              `json:"match_type"`
+	Matcher       string              `json:"matcher"`
+	Confidence    float64             `json:"confidence"`
+	Ignored       string              `json:"ignored"`
+	Details       json.RawMessage     `json:"details"`
+	Advisories    []vuln.Advisory     `json:"advisories"`
+	Available     []vuln.FixAvailable `json:"available"`
+	Content       []byte              `json:"content"`
+}
+
+func newOpenedMatch(packageID, vulnerabilityID int64, m vuln.Match) (openedMatch, error) {
 	if vulnerabilityID == 0 {
-		return errs.New(errs.Internal, "postgres: match %s in %s has no vulnerability", m.ID, m.Namespace)
+		return openedMatch{}, errs.New(errs.Internal, "postgres: match %s in %s has no vulnerability", m.ID, m.Namespace)
 	}
-	advisories, err := json.Marshal(append([]vuln.Advisory{}, m.Advisories...))
-	if err != nil {
-		return errs.Wrap(errs.Internal, "postgres: encode advisories", err)
-	}
-	available, err := json.Marshal(append([]vuln.FixAvailable{}, m.Fix.Available...))
-	if err != nil {
-		return errs.Wrap(errs.Internal, "postgres: encode fixes", err)
-	}
-	batch.Queue(insert, pgx.NamedArgs{
-		"package": packageID, "vulnerability": vulnerabilityID, "canonical": m.Canonical(), "ids": m.IDs(),
-		"fix_state": string(m.Fix.State), "fix_versions": append([]string{}, m.Fix.Versions...), "suggested": m.SuggestedVersion,
-		"match_type": m.MatchType, "matcher": m.Matcher, "confidence": m.Confidence, "ignored": m.Ignored,
-		"details": []byte(m.Details), "advisories": advisories, "available": available,
-		"content": contentOf(m), "build": build,
-	})
-	return nil
+	return openedMatch{
+		Package: packageID, Vulnerability: vulnerabilityID, Canonical: m.Canonical(), IDs: m.IDs(),
+		FixState: string(m.Fix.State), FixVersions: append([]string{}, m.Fix.Versions...), Suggested: m.SuggestedVersion,
+		MatchType: m.MatchType, Matcher: m.Matcher, Confidence: m.Confidence, Ignored: m.Ignored, Details: m.Details,
+		Advisories: append([]vuln.Advisory{}, m.Advisories...), Available: append([]vuln.FixAvailable{}, m.Fix.Available...),
+		Content: contentOf(m),
+	}, nil
 }
 
-func queueIgnore(batch *pgx.Batch, build, packageID int64, i vuln.Ignore) {
-	const insert = `
-		INSERT INTO package_ignore (package_id, vulnerability, kind, reason, opened_build) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (package_id, vulnerability, kind) WHERE closed_build IS NULL DO NOTHING`
-	batch.Queue(insert, packageID, i.Vulnerability, string(i.Kind), i.Reason, build)
+// insertIgnores opens ignores; $1 are openedIgnore rows.
+const insertIgnores = `
+	INSERT INTO package_ignore (package_id, vulnerability, kind, reason, opened_build)
+	SELECT n.package, n.vulnerability, n.kind, n.reason, $2
+	  FROM jsonb_to_recordset($1) AS n(package bigint, vulnerability text, kind text, reason text)
+	ON CONFLICT (package_id, vulnerability, kind) WHERE closed_build IS NULL DO NOTHING`
+
+// openedIgnore is an ignore as insertIgnores takes it.
+type openedIgnore struct {
+	Package       int64  `json:"package"`
+	Vulnerability string `json:"vulnerability"`
+	Kind          string `json:"kind"`
+	Reason        string `json:"reason"`
 }
 
-// saveVulnerabilities adds the records nobody had yet, each with its rating, and
-// returns the ids of all. Records sort by name, so concurrent scans insert in
-// one order.
-func saveVulnerabilities(ctx context.Context, tx pgx.Tx, build int64, all []vuln.Vulnerability) (map[vuln.Ref]int64, error) {
-	sort.Slice(all, func(i, j int) bool {
-		if all[i].ID != all[j].ID {
-			return all[i].ID < all[j].ID
+// insertRows hands rows to a statement as one JSON document, which may hold
+// lists: a statement per row takes far longer. Many rows go in parts.
+func insertRows[T any](ctx context.Context, tx pgx.Tx, query string, rows []T, args ...any) error {
+	const most = 2000
+	for part := range slices.Chunk(rows, most) {
+		encoded, err := json.Marshal(part)
+		if err != nil {
+			return errs.Wrap(errs.Internal, "postgres: encode rows", err)
 		}
-		return all[i].Namespace < all[j].Namespace
-	})
-	known, err := vulnerabilityIDs(ctx, tx, all)
-	if err != nil {
-		return nil, err
-	}
-	batch := &pgx.Batch{}
-	for _, v := range all {
-		if _, ok := known[v.Ref]; !ok {
-			queueVulnerability(batch, v)
-		}
-	}
-	if batch.Len() > 0 {
-		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-			return nil, err
-		}
-		if known, err = vulnerabilityIDs(ctx, tx, all); err != nil {
-			return nil, err
-		}
-	}
-	return known, saveRatings(ctx, tx, build, all, known)
-}
-
-func vulnerabilityIDs(ctx context.Context, tx pgx.Tx, all []vuln.Vulnerability) (map[vuln.Ref]int64, error) {
-	const query = `
-		SELECT v.name, v.namespace, v.id FROM vulnerability v
-		  JOIN unnest($1::text[], $2::text[]) AS w(name, namespace) ON w.name = v.name AND w.namespace = v.namespace`
-	names, namespaces := make([]string, len(all)), make([]string, len(all))
-	for i, v := range all {
-		names[i], namespaces[i] = v.ID, v.Namespace
-	}
-	rows, err := tx.Query(ctx, query, names, namespaces)
-	if err != nil {
-		return nil, err
-	}
-	ids := make(map[vuln.Ref]int64, len(all))
-	var ref vuln.Ref
-	var id int64
-	_, err = pgx.ForEachRow(rows, []any{&ref.ID, &ref.Namespace, &id}, func() error {
-		ids[ref] = id
-		return nil
-	})
-	return ids, err
-}
-
-func queueVulnerability(batch *pgx.Batch, v vuln.Vulnerability) {
-	const insert = `
-		INSERT INTO vulnerability (name, namespace, description, data_source, urls, cwes, epss, epss_percentile, epss_date, risk)
-		VALUES (@name, @namespace, @description, @source, @urls, @cwes, @epss, @percentile, @date::date, @risk)
-		ON CONFLICT (name, namespace) DO NOTHING`
-	args := pgx.NamedArgs{
-		"name": v.ID, "namespace": v.Namespace, "description": cleanText(v.Description), "source": cleanText(v.DataSource),
-		"urls": cleanAll(v.URLs), "cwes": cleanAll(v.CWEs), "risk": v.Risk,
-		"epss": nil, "percentile": nil, "date": nil,
-	}
-	if v.EPSS != nil {
-		args["epss"], args["percentile"], args["date"] = v.EPSS.Score, v.EPSS.Percentile, nonEmpty(v.EPSS.Date)
-	}
-	batch.Queue(insert, args)
-}
-
-// saveRatings brings the ratings that are valid at the build to what the build
-// says: one that says otherwise is closed by it, one that is missing is opened.
-// Where a candidate has opened its own already, the missing one ends with that.
-func saveRatings(ctx context.Context, tx pgx.Tx, build int64, all []vuln.Vulnerability, ids map[vuln.Ref]int64) error {
-	const query = `
-		SELECT DISTINCT ON (vulnerability_id) vulnerability_id, content, opened_build,
-		       (SELECT min(n.opened_build) FROM vulnerability_rating n WHERE n.vulnerability_id = r.vulnerability_id AND n.opened_build > $2) AS next
-		  FROM vulnerability_rating r
-		 WHERE vulnerability_id = ANY ($1) AND (closed_build IS NULL OR closed_build > $2)
-		 ORDER BY vulnerability_id, opened_build`
-	wanted := make([]int64, 0, len(ids))
-	for _, id := range ids {
-		wanted = append(wanted, id)
-	}
-	type rating struct {
-		VulnerabilityID int64
-		Content         []byte
-		OpenedBuild     int64
-		Next            *int64 // the build that opened the one after it
-	}
-	rows, err := tx.Query(ctx, query, wanted, build)
-	if err != nil {
-		return err
-	}
-	found, err := pgx.CollectRows(rows, pgx.RowToStructByName[rating])
-	if err != nil {
-		return err
-	}
-	valid := make(map[int64]rating, len(found))
-	for _, r := range found {
-		valid[r.VulnerabilityID] = r
-	}
-	batch := &pgx.Batch{}
-	for _, v := range all {
-		id := ids[v.Ref]
-		r, known := valid[id]
-		present := known && r.OpenedBuild <= build
-		if present && (r.OpenedBuild == build || bytes.Equal(r.Content, ratingContent(v))) {
-			continue
-		}
-		if present {
-			batch.Queue(`UPDATE vulnerability_rating SET closed_build = $2 WHERE vulnerability_id = $1 AND opened_build = $3`, id, build, r.OpenedBuild)
-		}
-		if err := queueRating(batch, build, r.Next, id, v); err != nil {
+		if _, err := tx.Exec(ctx, query, append([]any{encoded}, args...)...); err != nil {
 			return err
 		}
 	}
-	return tx.SendBatch(ctx, batch).Close()
-}
-
-func queueRating(batch *pgx.Batch, build int64, until *int64, id int64, v vuln.Vulnerability) error {
-	const insert = `
-		INSERT INTO vulnerability_rating (vulnerability_id, severity, severity_rank, cvss, cvss_score, known_exploited, kev, aliases, content, opened_build, closed_build)
-		VALUES (@id, @severity, @rank, @cvss, @score, @exploited, @kev, @aliases, @content, @build, @until)
-		ON CONFLICT (vulnerability_id) WHERE closed_build IS NULL DO NOTHING`
-	cvss, err := json.Marshal(append([]vuln.CVSS{}, v.CVSS...))
-	if err != nil {
-		return errs.Wrap(errs.Internal, "postgres: encode cvss", err)
-	}
-	kev, err := json.Marshal(append([]vuln.KnownExploited{}, v.KEV...))
-	if err != nil {
-		return errs.Wrap(errs.Internal, "postgres: encode kev", err)
-	}
-	aliases, err := json.Marshal(append([]vuln.Ref{}, v.Aliases...))
-	if err != nil {
-		return errs.Wrap(errs.Internal, "postgres: encode aliases", err)
-	}
-	batch.Queue(insert, pgx.NamedArgs{
-		"id": id, "severity": string(v.Severity), "rank": v.Severity.Rank(), "cvss": cvss, "score": v.MaxCVSS(),
-		"exploited": len(v.KEV) > 0, "kev": kev, "aliases": aliases,
-		"content": ratingContent(v), "build": build, "until": until,
-	})
 	return nil
 }
 
@@ -255,16 +161,4 @@ func contentOf(v any) []byte {
 	b, _ := json.Marshal(v)
 	sum := sha256.Sum256(b)
 	return sum[:]
-}
-
-// ratingContent hashes what a rating holds of a record.
-func ratingContent(v vuln.Vulnerability) []byte {
-	return contentOf(vuln.Vulnerability{Ref: v.Ref, Severity: v.Severity, CVSS: v.CVSS, KEV: v.KEV, Aliases: v.Aliases})
-}
-
-func nonEmpty(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

@@ -20,7 +20,7 @@ import (
 func (s *Store) SaveManifest(ctx context.Context, job scan.Job, root scan.Manifest) error {
 	const point = `UPDATE scan SET manifest_id = $2 WHERE id = $1 AND manifest_id IS DISTINCT FROM $2`
 	const pushed = `UPDATE repository SET last_push_at = now() WHERE id = $1`
-	return s.inTx(ctx, "save manifest", func(tx pgx.Tx) error {
+	return s.inScan(ctx, "save manifest", func(tx pgx.Tx) error {
 		if err := holdLease(ctx, tx, job); err != nil {
 			return err
 		}
@@ -334,7 +334,7 @@ func (s *Store) Reserve(ctx context.Context, job scan.Job, digest image.Digest) 
 		UPDATE manifest SET lease_token = $2, lease_until = now() + make_interval(secs => $3),
 		       state = CASE WHEN inventory_id IS NULL THEN 'running' ELSE state END
 		 WHERE digest = $1 AND (lease_token IS NULL OR lease_until < now() OR lease_token = $2)`
-	return s.inTx(ctx, "reserve manifest", func(tx pgx.Tx) error {
+	return s.inScan(ctx, "reserve manifest", func(tx pgx.Tx) error {
 		if err := holdLease(ctx, tx, job); err != nil {
 			return err
 		}

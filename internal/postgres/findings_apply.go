@@ -1,0 +1,182 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// comparison is of what a repository has with what it had before.
+type comparison struct {
+	repository, build int64
+	cause             string
+	scan              *int64 // nil when a database build is the cause
+}
+
+func (c comparison) args(more pgx.NamedArgs) pgx.NamedArgs {
+	args := pgx.NamedArgs{"repository": c.repository, "build": c.build, "cause": c.cause, "scan": c.scan}
+	for k, v := range more {
+		args[k] = v
+	}
+	return args
+}
+
+// named sums up verdicts, a set v, by what findings of a repository are told
+// apart by.
+const named = `
+	SELECT p.type, p.name, v.canonical AS vulnerability, max(COALESCE(r.severity_rank, 0::smallint)) AS rank,
+	       bool_or(v.fix_state = 'fixed') AS fixable, bool_or(COALESCE(r.known_exploited, false)) AS kev
+	  FROM v
+	  JOIN package p ON p.id = v.package_id
+	  LEFT JOIN vulnerability_rating r ON r.vulnerability_id = v.vulnerability_id
+	       AND r.opened_build <= @build AND (r.closed_build IS NULL OR r.closed_build > @build)
+	 WHERE v.ignored = ''
+	 GROUP BY p.type, p.name, v.canonical`
+
+// move brings repository_finding to what now_has says, and writes one event for
+// each difference. It goes behind the definition of now_has; what of the
+// repository is in question and not in now_has is closed.
+//
+// The "old" rows are those before the statement: its parts see the same snapshot
+// (Postgres manual, 7.8.4).
+func move(inQuestion string) string {
+	return `, upserted AS (
+		INSERT INTO repository_finding AS rf (repository_id, package_type, package_name, vulnerability, severity, severity_rank,
+		                                      fixable, known_exploited, opened_at)
+		SELECT @repository, n.type, n.name, n.vulnerability, severity_name(n.rank), n.rank, n.fixable, n.kev, now()
+		  FROM now_has n
+		  LEFT JOIN repository_finding old ON old.repository_id = @repository AND old.package_type = n.type
+		       AND old.package_name = n.name AND old.vulnerability = n.vulnerability
+		 WHERE old.repository_id IS NULL OR old.closed_at IS NOT NULL
+		    OR (old.severity_rank, old.fixable, old.known_exploited) IS DISTINCT FROM (n.rank, n.fixable, n.kev)
+		ON CONFLICT (repository_id, package_type, package_name, vulnerability) DO UPDATE
+		SET severity = EXCLUDED.severity, severity_rank = EXCLUDED.severity_rank, fixable = EXCLUDED.fixable,
+		    known_exploited = EXCLUDED.known_exploited, closed_at = NULL
+		RETURNING package_type, package_name, vulnerability, severity, severity_rank, fixable, known_exploited
+	), closed AS (
+		UPDATE repository_finding rf SET closed_at = now()
+		 WHERE rf.repository_id = @repository AND rf.closed_at IS NULL AND ` + inQuestion + `
+		   AND NOT EXISTS (SELECT 1 FROM now_has n WHERE n.type = rf.package_type AND n.name = rf.package_name
+		                      AND n.vulnerability = rf.vulnerability)
+		RETURNING package_type, package_name, vulnerability, severity
+	), told AS (
+		SELECT u.package_type, u.package_name, u.vulnerability, u.severity,
+		       CASE WHEN old.repository_id IS NULL THEN 'opened'
+		            WHEN old.closed_at IS NOT NULL THEN 'reopened'
+		            WHEN u.severity_rank > old.severity_rank OR (u.known_exploited AND NOT old.known_exploited) THEN 'escalated'
+		            WHEN u.fixable AND NOT old.fixable THEN 'fix_available' END AS kind
+		  FROM upserted u
+		  LEFT JOIN repository_finding old ON old.repository_id = @repository AND old.package_type = u.package_type
+		       AND old.package_name = u.package_name AND old.vulnerability = u.vulnerability
+		UNION ALL
+		SELECT package_type, package_name, vulnerability, severity, 'closed' FROM closed
+	)
+	INSERT INTO finding_event (repository_id, package_type, package_name, vulnerability, kind, severity, cause, scan_id, build_id)
+	SELECT @repository, package_type, package_name, vulnerability, kind, severity, @cause, @scan, @build
+	  FROM told WHERE kind IS NOT NULL`
+}
+
+// applyAll compares with everything that the repository has.
+func applyAll(ctx context.Context, tx pgx.Tx, c comparison, live []int64) error {
+	apply := `WITH v AS (SELECT * FROM verdicts(@live::bigint[], @build)), now_has AS (` + named + `)` + move(`true`)
+	_, err := tx.Exec(ctx, apply, c.args(pgx.NamedArgs{"live": live}))
+	return err
+}
+
+// applyChange compares with what inventories that came and went make of what the
+// repository had. A finding that one of those that went had, and none of those
+// that came has like it, is in doubt: it is taken from all that are left.
+func applyChange(ctx context.Context, tx pgx.Tx, c comparison, live, came, went []int64) error {
+	var doubt doubtful
+	if len(went) > 0 {
+		var err error
+		if doubt, err = inDoubt(ctx, tx, c, came, went); err != nil {
+			return err
+		}
+	}
+	if err := applyAdded(ctx, tx, c, came, doubt); err != nil || len(doubt.Names) == 0 {
+		return err
+	}
+	return applyDoubtful(ctx, tx, c, live, doubt)
+}
+
+// doubtful are findings, by index.
+type doubtful struct {
+	Types, Names, Vulnerabilities []string
+}
+
+func (d doubtful) args() pgx.NamedArgs {
+	return pgx.NamedArgs{"types": append([]string{}, d.Types...), "names": append([]string{}, d.Names...), "vulnerabilities": append([]string{}, d.Vulnerabilities...)}
+}
+
+// doubts is the set of them in SQL.
+const doubts = `unnest(@types::text[], @names::text[], @vulnerabilities::text[]) AS d(type, name, vulnerability)`
+
+func inDoubt(ctx context.Context, tx pgx.Tx, c comparison, came, went []int64) (d doubtful, err error) {
+	query := `
+		WITH lost AS (WITH v AS (SELECT * FROM verdicts(@went::bigint[], @build)) ` + named + `),
+		     gained AS (WITH v AS (SELECT * FROM verdicts(@came::bigint[], @build)) ` + named + `)
+		SELECT l.type, l.name, l.vulnerability
+		  FROM lost l LEFT JOIN gained g ON g.type = l.type AND g.name = l.name AND g.vulnerability = l.vulnerability
+		 WHERE g.type IS NULL OR g.rank < l.rank OR (l.fixable AND NOT g.fixable) OR (l.kev AND NOT g.kev)`
+	rows, err := tx.Query(ctx, query, c.args(pgx.NamedArgs{"came": came, "went": went}))
+	if err != nil {
+		return d, err
+	}
+	var typ, name, vulnerability string
+	_, err = pgx.ForEachRow(rows, []any{&typ, &name, &vulnerability}, func() error {
+		d.Types, d.Names, d.Vulnerabilities = append(d.Types, typ), append(d.Names, name), append(d.Vulnerabilities, vulnerability)
+		return nil
+	})
+	return d, err
+}
+
+// applyAdded adds the findings of inventories that came, but for those in doubt:
+// each becomes the worst of what it was and what they say.
+func applyAdded(ctx context.Context, tx pgx.Tx, c comparison, came []int64, doubt doubtful) error {
+	apply := `
+		WITH gained AS (WITH v AS (SELECT * FROM verdicts(@came::bigint[], @build)) ` + named + `),
+		now_has AS (
+			SELECT g.type, g.name, g.vulnerability, greatest(g.rank, o.severity_rank) AS rank,
+			       g.fixable OR COALESCE(o.fixable, false) AS fixable, g.kev OR COALESCE(o.known_exploited, false) AS kev
+			  FROM gained g
+			  LEFT JOIN repository_finding o ON o.repository_id = @repository AND o.package_type = g.type AND o.package_name = g.name
+			       AND o.vulnerability = g.vulnerability AND o.closed_at IS NULL
+			 WHERE NOT EXISTS (SELECT 1 FROM ` + doubts + ` WHERE d.type = g.type AND d.name = g.name AND d.vulnerability = g.vulnerability)
+		)` + move(`false`)
+	if len(came) == 0 {
+		return nil
+	}
+	args := doubt.args()
+	args["came"] = came
+	_, err := tx.Exec(ctx, apply, c.args(args))
+	return err
+}
+
+// applyDoubtful compares the findings in doubt with all that the repository has.
+func applyDoubtful(ctx context.Context, tx pgx.Tx, c comparison, live []int64, doubt doubtful) error {
+	const packages = `
+		SELECT DISTINCT p.id FROM (SELECT DISTINCT d.type, d.name FROM ` + doubts + `) d
+		  JOIN package p ON p.name = d.name AND p.type = d.type`
+	apply := `
+		WITH v AS (SELECT * FROM package_verdicts(@live::bigint[], @packages::bigint[], @build)),
+		held AS (` + named + `),
+		now_has AS (
+			SELECT h.* FROM held h JOIN ` + doubts + ` ON d.type = h.type AND d.name = h.name AND d.vulnerability = h.vulnerability
+		)` + move(`EXISTS (SELECT 1 FROM `+doubts+` WHERE d.type = rf.package_type AND d.name = rf.package_name AND d.vulnerability = rf.vulnerability)`)
+	if _, err := tx.Exec(ctx, freePlanner); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, packages, doubt.args())
+	if err != nil {
+		return err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
+	args := doubt.args()
+	args["live"], args["packages"] = live, ids
+	_, err = tx.Exec(ctx, apply, c.args(args))
+	return err
+}
