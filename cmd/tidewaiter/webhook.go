@@ -27,11 +27,22 @@ type webhookCmd struct {
 // webhookCheckCmd is tidewaiter webhook check.
 type webhookCheckCmd struct {
 	configFile
-	Registry string    `required:"" placeholder:"NAME" help:"Registry of the configuration whose endpoint the request was sent to."`
-	Headers  string    `required:"" placeholder:"FILE" help:"The request line and the headers, as they came; the line \"POST /webhooks/NAME HTTP/1.1\" first. A dash is standard input."`
-	Body     string    `arg:"" optional:"" help:"File with the body, byte for byte; left out for a request without one. A dash is standard input."`
-	At       time.Time `placeholder:"TIME" help:"When the request arrived, as 2026-11-23T12:00:00Z, where the sender's signature holds for some time only. Without it the age of a message is not looked at, and a token has to be good now."`
-	Online   bool      `help:"Fetch the keys of senders that sign with one, and confirm the subscription the request asks for. Without it nothing is fetched."`
+	Registry string `required:"" placeholder:"NAME" help:"Registry of the configuration whose endpoint the request was sent to."`
+	Headers  string `required:"" placeholder:"FILE" help:"The request line and the headers, as they came; the line \"POST /webhooks/NAME HTTP/1.1\" first. A dash is standard input."`
+	Body     string `arg:"" optional:"" help:"File with the body, byte for byte; left out for a request without one. A dash is standard input."`
+	At       moment `placeholder:"TIME" help:"When the request arrived, as 2026-11-23T12:00:00Z, where the sender's signature holds for some time only. Without it the age of a message is not looked at, and a token has to be good now."`
+	Online   bool   `help:"Fetch the keys of senders that sign with one, and confirm the subscription the request asks for. Without it nothing is fetched."`
+}
+
+// moment is a time as flags take it.
+type moment struct{ time.Time }
+
+// UnmarshalText is called by kong.
+func (m *moment) UnmarshalText(text []byte) (err error) {
+	if m.Time, err = time.Parse(time.RFC3339, string(text)); err != nil {
+		return errs.New(errs.Invalid, "%.100q is not a time: write it as 2026-11-23T12:00:00Z", text)
+	}
+	return nil
 }
 
 // Help is shown by --help.
@@ -85,11 +96,19 @@ func (c *webhookCheckCmd) endpoint() (webhook.Endpoint, webhook.Keys, error) {
 		}
 		names = append(names, e.Registry)
 	}
-	hint := "the configuration has none; give the registry a webhook with a format"
-	if len(names) > 0 {
-		hint = "those with a webhook are: " + strings.Join(names, ", ")
+	return webhook.Endpoint{}, nil, errs.New(errs.NotFound, "registry %q has no webhook in the configuration", c.Registry).WithHint("%s", c.instead(names))
+}
+
+// instead says what to do when the registry is none of those with an endpoint.
+func (c *webhookCheckCmd) instead(names []string) string {
+	_, err := os.Stat(c.path())
+	switch {
+	case len(names) > 0:
+		return "those with a webhook are: " + strings.Join(names, ", ")
+	case err != nil:
+		return "there is no " + c.path() + ": name the configuration with --config"
 	}
-	return webhook.Endpoint{}, nil, errs.New(errs.NotFound, "registry %q has no webhook in the configuration", c.Registry).WithHint("%s", hint)
+	return "the configuration has none; give the registry a webhook with a format"
 }
 
 // usedByEndpoints are the keys of a registry that an endpoint is made of.
@@ -119,7 +138,7 @@ func (c *webhookCheckCmd) captured() (webhook.Captured, error) {
 	if err != nil {
 		return webhook.Captured{}, errs.Op("read the headers in "+c.Headers, err)
 	}
-	captured.At = c.At
+	captured.At = c.At.Time
 	if c.Body != "" {
 		if captured.Body, err = readWhole(c.Body); err != nil {
 			return webhook.Captured{}, errs.Op("read the body", err)
@@ -136,7 +155,7 @@ func readWhole(path string) ([]byte, error) {
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, errs.Wrap(errs.Invalid, "open", err)
+			return nil, errs.New(errs.Invalid, "%v", err)
 		}
 		defer func() { _ = f.Close() }()
 		in = f

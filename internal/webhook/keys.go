@@ -38,5 +38,6 @@ func (k noKeys) KeySet(string) oidc.KeySet           { return k }
 func (noKeys) VerifySignature(context.Context, string) ([]byte, error) { return nil, noneAtHand() }
 
 func noneAtHand() error {
-	return errs.New(errs.Unauthorized, "webhook: the sender's key is not at hand, and fetching it is not allowed here")
+	return errs.New(errs.Unauthorized, "the sender's key is not at hand, and fetching it is not allowed here").
+		WithHint("let it be fetched with --online, or name a file with it in certificate_file or jwks_file")
 }
