@@ -89,7 +89,7 @@ func (c *Cataloger) remembering(config *syft.CreateSBOMConfig) *syft.CreateSBOMC
 	config = config.WithoutCatalogers()
 	for _, m := range ofImages {
 		config = config.WithCatalogers(pkgcataloging.NewCatalogerReference(
-			&rememberer{maker: m, config: config.Packages, memory: c.memory}, []string{pkgcataloging.ImageTag}))
+			&rememberer{maker: m, config: config.Packages, memory: c.memory, count: c.options.Metrics}, []string{pkgcataloging.ImageTag}))
 	}
 	return config
 }

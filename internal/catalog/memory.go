@@ -15,6 +15,7 @@ type lesson struct {
 	questions []question
 	packages  []pkg.Package
 	edges     []artifact.Relationship
+	err       error
 	weight    int64
 }
 

@@ -12,6 +12,7 @@ type Metrics struct {
 	skipped prometheus.Counter
 	written prometheus.Counter
 	cache   prometheus.Gauge
+	found   *prometheus.CounterVec
 }
 
 // NewMetrics registers the metrics of cataloguing.
@@ -33,11 +34,18 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 			Name: "tidewaiter_layer_cache_bytes",
 			Help: "Bytes that kept layers take on disk, as last counted; 0 before the first scan.",
 		}),
+		found: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidewaiter_catalogers_total",
+			Help: "Catalogers that were asked about an image, by outcome (recalled: what it found in another image it would find again; run).",
+		}, []string{"outcome"}),
 	}
 	for _, outcome := range []string{"cached", "read", "read_again"} {
 		m.layers.WithLabelValues(outcome)
 	}
-	r.MustRegister(m.layers, m.skipped, m.written, m.cache)
+	for _, outcome := range []string{"recalled", "run"} {
+		m.found.WithLabelValues(outcome)
+	}
+	r.MustRegister(m.layers, m.skipped, m.written, m.cache, m.found)
 	return m
 }
 
@@ -81,6 +89,13 @@ func (m *Metrics) kept(v variant, k *layers.Kept) {
 	}
 	if !v.Everything {
 		m.skipped.Add(float64(k.Skipped))
+	}
+}
+
+// asked counts a cataloger.
+func (m *Metrics) asked(outcome string) {
+	if m != nil {
+		m.found.WithLabelValues(outcome).Inc()
 	}
 }
 

@@ -24,6 +24,7 @@ type rememberer struct {
 	maker
 	config pkgcataloging.Config
 	memory *memory
+	count  *Metrics
 }
 
 // Name is the cataloger's.
@@ -37,13 +38,17 @@ func (c *rememberer) Catalog(ctx context.Context, asked file.Resolver) ([]pkg.Pa
 		return c.finish(packages), edges, err
 	}
 	if known := c.memory.recall(c.name, r); known != nil {
-		return clonePackages(known.packages), slices.Clone(known.edges), nil
+		c.count.asked("recalled")
+		return clonePackages(known.packages), slices.Clone(known.edges), known.err
 	}
+	c.count.asked("run")
 	w := newWatched(r, c.name)
 	packages, edges, err := c.make(c.config).Catalog(ctx, w)
 	packages = c.finish(packages)
-	if err == nil && ctx.Err() == nil {
-		r.learn(&lesson{cataloger: c.name, questions: w.questions, packages: clonePackages(packages), edges: slices.Clone(edges)})
+	if ctx.Err() == nil {
+		// Errors that do not end the whole image are about content, which syft could
+		// make nothing of, and are the same each time.
+		r.learn(&lesson{cataloger: c.name, questions: w.questions, packages: clonePackages(packages), edges: slices.Clone(edges), err: err})
 	}
 	return packages, edges, err
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"path"
@@ -196,7 +197,34 @@ func (r *resolver) FileContentsByLocation(l file.Location) (io.ReadCloser, error
 	if err != nil {
 		return nil, r.budget.fail(err)
 	}
-	return content, nil
+	return contentOf{content, r.budget}, nil
+}
+
+// contentOf is content whose reading does not fail silently: catalogers pass over
+// files that they cannot read, and this machine's disk is no fault of theirs.
+type contentOf struct {
+	layers.Content
+	budget *budget
+}
+
+// Read reads on.
+func (c contentOf) Read(p []byte) (int, error) {
+	n, err := c.Content.Read(p)
+	return n, c.check(err)
+}
+
+// ReadAt reads at a place.
+func (c contentOf) ReadAt(p []byte, at int64) (int, error) {
+	n, err := c.Content.ReadAt(p, at)
+	return n, c.check(err)
+}
+
+func (c contentOf) check(err error) error {
+	var disk *fs.PathError
+	if errors.As(err, &disk) {
+		_ = c.budget.fail(errs.New(errs.Unavailable, "read layers: %v", disk.Err).WithHint("check the disk of the directories for temporary files and for the cache"))
+	}
+	return err
 }
 
 // FileMetadataByLocation tells of a file.

@@ -45,10 +45,15 @@ type Layer struct {
 	failed error
 }
 
-// Open returns the content of the entry with that index: an io.ReadSeekCloser
-// and io.ReaderAt. Content that was not kept is read from the source, with
+// Content is the content of an entry.
+type Content interface {
+	io.ReadSeekCloser
+	io.ReaderAt
+}
+
+// Open returns the content of the entry with that index. Content that was not kept is read from the source, with
 // everything else of the layer, once: a failure is told again and again.
-func (l *Layer) Open(entry int) (io.ReadCloser, error) {
+func (l *Layer) Open(entry int) (Content, error) {
 	switch e := l.Entries[entry]; e.at {
 	case without, leftOut:
 		return section{io.NewSectionReader(l.contents, 0, 0)}, nil
