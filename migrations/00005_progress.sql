@@ -9,29 +9,29 @@ ALTER TABLE scan
     ADD COLUMN progress_at timestamptz, -- when; before started_at it is of an earlier attempt
     ADD COLUMN canceled_by text;        -- who wanted it canceled; null for every other scan
 
-CREATE INDEX scan_canceled ON scan (repository_id, manifest_id) WHERE canceled_by IS NOT NULL;
-
 -- Manifests that a scan of a repository was to look at and that nobody is going to
--- look at there, because it was canceled. It says so of manifests whose state is
--- queued; any other state is a word of its own. There are few: they are found from
--- the canceled scans.
+-- look at there, because it was canceled. There are few canceled scans, and the rest
+-- is asked for each of them: with joins, the planner would read all scans for it.
 CREATE VIEW canceled_manifest AS
     SELECT c.repository_id, w.manifest_id, max(c.id) AS scan_id
       FROM scan c
      CROSS JOIN LATERAL (SELECT c.manifest_id UNION ALL
                          SELECT k.child_id FROM manifest_child k WHERE k.parent_id = c.manifest_id) w (manifest_id)
      WHERE c.canceled_by IS NOT NULL AND c.manifest_id IS NOT NULL
-       AND NOT EXISTS (SELECT 1 FROM scan n
-                        WHERE n.manifest_id = w.manifest_id AND n.repository_id = c.repository_id AND n.state IN ('queued', 'running'))
-       AND NOT EXISTS (SELECT 1 FROM manifest_child k JOIN scan n ON n.manifest_id = k.parent_id
-                        WHERE k.child_id = w.manifest_id AND n.repository_id = c.repository_id AND n.state IN ('queued', 'running'))
+       AND (SELECT m.state FROM manifest m WHERE m.id = w.manifest_id) = 'queued' -- any other state is a word of its own
+       AND (SELECT n.id FROM scan n
+             WHERE n.manifest_id = w.manifest_id AND n.repository_id = c.repository_id AND n.state IN ('queued', 'running')
+             LIMIT 1) IS NULL
+       AND (SELECT n.id FROM manifest_child k JOIN scan n ON n.manifest_id = k.parent_id
+             WHERE k.child_id = w.manifest_id AND n.repository_id = c.repository_id AND n.state IN ('queued', 'running')
+             LIMIT 1) IS NULL
      GROUP BY c.repository_id, w.manifest_id;
 
 -- As before, and canceled where nobody is going to look.
 CREATE OR REPLACE VIEW ledger_manifest AS
     SELECT rm.repository_id, rm.manifest_id,
            CASE WHEN rm.presence <> 'present' THEN rm.presence
-                WHEN m.state = 'queued' AND k.scan_id IS NOT NULL THEN 'canceled'
+                WHEN k.scan_id IS NOT NULL THEN 'canceled'
                 ELSE m.state END AS state,
            CASE rm.presence WHEN 'present' THEN m.reason WHEN 'excluded' THEN rm.reason ELSE '' END AS reason
       FROM repository_manifest rm

@@ -71,6 +71,7 @@ func restoreManifests(ctx context.Context, tx pgx.Tx, lease string) error {
 		       state = CASE WHEN state <> 'running' THEN state
 		                    WHEN reason = '' THEN 'queued'
 		                    WHEN reason IN ('too_large', 'unsupported') THEN reason
+		                    WHEN reason = 'bomb' THEN 'too_large'
 		                    ELSE 'failed' END
 		 WHERE lease_token = $1
 		RETURNING id`
@@ -98,7 +99,7 @@ const (
 )
 
 // shownState selects the state, reason and detail of a manifest m as the argument
-// repository has it.
+// repository has it. Only what is queued is looked for: that is little.
 const shownState = `
 	CASE WHEN m.state = 'queued' AND ` + canceled + ` IS NOT NULL THEN 'canceled' ELSE m.state END AS state,
 	CASE WHEN m.state = 'queued' AND ` + canceled + ` IS NOT NULL THEN 'canceled' ELSE m.reason END AS reason,
