@@ -70,6 +70,9 @@ func (c *configCheckCmd) Run(out *output) error {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Stat(c.path()); err != nil {
+		_, _ = fmt.Fprintf(out.Stderr, "there is no %s: these are defaults and environment; name a file with --config\n", c.path())
+	}
 	return summarise(out.Stdout, loaded)
 }
 
@@ -86,17 +89,34 @@ func summarise(w io.Writer, c config.Config) error {
 	}
 	lines := []string{"configuration is good", "runs:       " + strings.Join(roles, ", "), "listens on: " + c.Listen}
 	for _, r := range c.Registries {
-		line := "registry:   " + r.Name + " at " + r.Host
-		if r.Webhook.Format != "" {
-			line += fmt.Sprintf(", webhook /webhooks/%s (%s, %s)", r.Name, r.Webhook.Format, r.Webhook.Auth.Kind)
-		}
-		lines = append(lines, line)
+		lines = append(lines, "registry:   "+tellsOf(r))
 	}
 	if len(c.Registries) == 0 {
 		lines = append(lines, "registry:   none; no image can be pulled")
 	}
 	_, err := fmt.Fprintln(w, strings.Join(lines, "\n"))
 	return err
+}
+
+// tellsOf says how a registry's pushes become known.
+func tellsOf(r config.Registry) string {
+	line := r.Name + " at " + r.Host
+	if r.Webhook.Format == "" {
+		line += ", no webhook"
+	} else {
+		line += fmt.Sprintf(", webhook /webhooks/%s (%s, %s)", r.Name, r.Webhook.Format, r.Webhook.Auth.Kind)
+	}
+	if r.Reconcile.Interval == 0 {
+		return line + ", compared on demand"
+	}
+	every := r.Reconcile.Interval.String()
+	if strings.HasSuffix(every, "m0s") {
+		every = strings.TrimSuffix(every, "0s")
+	}
+	if strings.HasSuffix(every, "h0m") {
+		every = strings.TrimSuffix(every, "0m")
+	}
+	return line + ", compared every " + every
 }
 
 // configShowCmd is tidewaiter config show.
