@@ -43,10 +43,3 @@ CREATE VIEW ledger_target AS
        AND (s.state = 'queued' OR NOT EXISTS (
             SELECT 1 FROM scan n WHERE n.repository_id = s.repository_id AND n.tag = s.tag AND n.id > s.id
                AND (s.tag <> '' OR n.digest = s.digest)));
-
-CREATE INDEX scan_unresolved ON scan (repository_id, state) WHERE manifest_id IS NULL AND state IN ('queued', 'running', 'failed');
--- The ledger is made from this index and repository_manifest alone.
-CREATE INDEX manifest_ledger ON manifest (id) INCLUDE (state, reason, scanned_at);
-CREATE INDEX delivery_received ON delivery (registry_id, received_at);
-CREATE INDEX delivery_repository ON delivery (repository, id DESC);
-CREATE INDEX delivery_ignored ON delivery (registry_id, id DESC) WHERE verdict = 'ignored';

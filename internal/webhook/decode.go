@@ -12,7 +12,7 @@ const (
 	// maxDepth is how deep a body may nest. Real senders stay below ten.
 	maxDepth = 64
 	// maxEvents is how many events one request may carry.
-	maxEvents = 1000
+	maxEvents = 5000
 )
 
 // decodeObject reads a body that has to be one JSON object into v. The error is

@@ -51,7 +51,7 @@ func TestAnswers(t *testing.T) {
 		{"array", "distribution", "prod", `[]`, 422, "not a JSON object"},
 		{"null", "distribution", "prod", `null`, 422, "not a JSON object"},
 		{"events are no array", "distribution", "prod", `{"events":{}}`, 422, `"events" is not an array`},
-		{"too many events", "distribution", "prod", batch(maxEvents + 1), 422, "more than 1000"},
+		{"too many events", "distribution", "prod", batch(maxEvents + 1), 422, "more than 5000"},
 		{"as many events as may be", "distribution", "prod", batch(maxEvents), 202, ""},
 		{"resources are no array", "harbor", "prod", `{"type":"PUSH_ARTIFACT","event_data":{"resources":"x"}}`, 422, "event_data.resources"},
 		{"time is no number", "harbor", "prod", `{"type":"PUSH_ARTIFACT","occur_at":"now","event_data":{}}`, 202, ""},
