@@ -24,10 +24,15 @@ or without:
   go run github.com/google/go-containerregistry/cmd/crane@v0.22.1 copy alpine:3.18 {{.Host}}/demo/alpine:3.18
 and ask for it, waiting until it is judged:
   curl -sH "Authorization: Bearer $TOKEN" '{{.Base}}/api/v1/image?ref={{.Host}}/demo/alpine:3.18&wait=60s'
+
+Where is an image, and is anything missing?
+  export TIDEWAITER_SERVER={{.Base}} TIDEWAITER_TOKEN=file:{{.TokenFile}}
+  {{.Program}} trace {{.Host}}/demo/alpine:3.18
+  {{.Program}} reconcile local --wait
 `))
 
 func (q *quickstart) showNext() {
-	values := map[string]string{"Base": q.base(), "Ref": q.ref(), "Host": q.host, "TokenFile": q.tokenFile()}
+	values := map[string]string{"Base": q.base(), "Ref": q.ref(), "Host": q.host, "TokenFile": q.tokenFile(), "Program": q.program}
 	if err := nextTemplate.Execute(q.out, values); err != nil {
 		q.out.Say("%v", err)
 	}
