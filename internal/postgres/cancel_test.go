@@ -1,10 +1,14 @@
 package postgres_test
 
 import (
+	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
@@ -324,5 +328,70 @@ func TestCanceledInOneRepositoryOnly(t *testing.T) {
 	must(t, err)
 	if got.State != report.StateQueued || got.Detail != "" {
 		t.Errorf("the other repository is told %s, %q", got.State, got.Detail)
+	}
+}
+
+// Scans of shared images are claimed, stored, ended and canceled all at once:
+// nobody waits for ever, and nothing is left half done.
+func TestCancelingBesideEverythingElse(t *testing.T) {
+	const scans, workers = 60, 4
+	w := postgrestest.New(t)
+	shared := scan.Manifest{Digest: postgrestest.Digest("shared"), Kind: image.KindIndex, MediaType: image.MediaTypeOCIIndex}
+	for _, name := range []string{"a", "b", "c"} {
+		shared.Children = append(shared.Children, postgrestest.Image{Name: name}.Manifest())
+	}
+	for n := range scans {
+		queued(w, "team/app", fmt.Sprint("t", n), "")
+	}
+	var working sync.WaitGroup
+	for n := range workers {
+		working.Go(func() {
+			for {
+				job, err := w.Store.ClaimScan(t.Context())
+				if err != nil || job == nil {
+					noTrouble(t, err)
+					return
+				}
+				noTrouble(t, w.Store.SaveManifest(t.Context(), *job, shared))
+				for _, c := range shared.Children {
+					noTrouble(t, w.Store.Reserve(t.Context(), *job, c.Digest))
+				}
+				noTrouble(t, w.Store.ShowProgress(t.Context(), *job, &scan.Progress{Phase: "match"}))
+				noTrouble(t, w.Store.RenewLease(t.Context(), *job))
+				var cause error
+				if n%2 == 0 {
+					cause = errs.New(errs.Malformed, "bad")
+				}
+				noTrouble(t, w.Store.FinishScan(t.Context(), *job, scan.Result{Digest: shared.Digest}, cause))
+			}
+		})
+	}
+	working.Go(func() {
+		for id := int64(1); id <= scans; id += 2 {
+			_, err := w.Store.CancelScan(t.Context(), all, id, "ci")
+			noTrouble(t, err)
+		}
+	})
+	working.Wait()
+	for what, query := range map[string]string{
+		"scan is not over":                  `scan WHERE state IN ('queued', 'running') OR lease_token IS NOT NULL`,
+		"manifest is still being looked at": `manifest WHERE state = 'running' OR lease_token IS NOT NULL`,
+		"canceled scan is something else":   `scan WHERE (canceled_by IS NOT NULL) <> (state = 'canceled')`,
+	} {
+		var n int
+		must(t, w.Pool.QueryRow(t.Context(), "SELECT count(*) FROM "+query).Scan(&n))
+		if n != 0 {
+			t.Errorf("%s: %d", what, n)
+		}
+	}
+}
+
+// noTrouble lets pass what is expected of scans that meet: one is canceled, over,
+// or has to wait for the other.
+func noTrouble(t *testing.T, err error) {
+	t.Helper()
+	var database *pgconn.PgError
+	if errors.As(err, &database) || err != nil && !errs.Is(err, errs.Canceled) && !errs.Is(err, errs.Conflict) {
+		t.Error(err)
 	}
 }
