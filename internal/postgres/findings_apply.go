@@ -116,9 +116,14 @@ func inDoubt(ctx context.Context, tx pgx.Tx, c comparison, came, went []int64) (
 	query := `
 		WITH lost AS (WITH v AS (SELECT * FROM verdicts(@went::bigint[], @build)) ` + named + `),
 		     gained AS (WITH v AS (SELECT * FROM verdicts(@came::bigint[], @build)) ` + named + `)
-		SELECT l.type, l.name, l.vulnerability
-		  FROM lost l LEFT JOIN gained g ON g.type = l.type AND g.name = l.name AND g.vulnerability = l.vulnerability
-		 WHERE g.type IS NULL OR g.rank < l.rank OR (l.fixable AND NOT g.fixable) OR (l.kev AND NOT g.kev)`
+		SELECT type, name, vulnerability FROM (
+			SELECT l.*, NULL::smallint AS gained_rank, NULL::boolean AS gained_fixable, NULL::boolean AS gained_kev FROM lost l
+			UNION ALL
+			SELECT g.type, g.name, g.vulnerability, NULL, NULL, NULL, g.rank, g.fixable, g.kev FROM gained g) both_sides
+		 GROUP BY type, name, vulnerability
+		HAVING max(rank) > COALESCE(max(gained_rank), -1)
+		    OR bool_or(fixable) AND NOT COALESCE(bool_or(gained_fixable), false)
+		    OR bool_or(kev) AND NOT COALESCE(bool_or(gained_kev), false)`
 	rows, err := tx.Query(ctx, query, c.args(pgx.NamedArgs{"came": came, "went": went}))
 	if err != nil {
 		return d, err
@@ -136,13 +141,18 @@ func inDoubt(ctx context.Context, tx pgx.Tx, c comparison, came, went []int64) (
 func applyAdded(ctx context.Context, tx pgx.Tx, c comparison, came []int64, doubt doubtful) error {
 	apply := `
 		WITH gained AS (WITH v AS (SELECT * FROM verdicts(@came::bigint[], @build)) ` + named + `),
-		now_has AS (
+		counted AS ( -- those of gained that are not in doubt
+			SELECT type, name, vulnerability, max(rank) AS rank, bool_or(fixable) AS fixable, bool_or(kev) AS kev
+			  FROM (SELECT g.*, false AS doubt FROM gained g
+			        UNION ALL
+			        SELECT d.type, d.name, d.vulnerability, NULL, NULL, NULL, true FROM ` + doubts + `) either
+			 GROUP BY type, name, vulnerability HAVING NOT bool_or(doubt)
+		), now_has AS (
 			SELECT g.type, g.name, g.vulnerability, greatest(g.rank, o.severity_rank) AS rank,
 			       g.fixable OR COALESCE(o.fixable, false) AS fixable, g.kev OR COALESCE(o.known_exploited, false) AS kev
-			  FROM gained g
+			  FROM counted g
 			  LEFT JOIN repository_finding o ON o.repository_id = @repository AND o.package_type = g.type AND o.package_name = g.name
 			       AND o.vulnerability = g.vulnerability AND o.closed_at IS NULL
-			 WHERE NOT EXISTS (SELECT 1 FROM ` + doubts + ` WHERE d.type = g.type AND d.name = g.name AND d.vulnerability = g.vulnerability)
 		)` + move(`false`)
 	if len(came) == 0 {
 		return nil

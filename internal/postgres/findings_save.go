@@ -81,7 +81,7 @@ func (c comparison) run(ctx context.Context, tx pgx.Tx) error {
 	}
 	came, went := difference(live, known), difference(known, live)
 	var err error
-	if before == stateOf(c.build, known) {
+	if before == stateOf(c.build, known) || before == "" && len(known) == 0 {
 		err = applyChange(ctx, tx, c, live, came, went)
 	} else if _, err = tx.Exec(ctx, freePlanner); err == nil {
 		err = applyAll(ctx, tx, c, live)

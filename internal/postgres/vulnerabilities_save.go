@@ -51,8 +51,8 @@ const insertVulnerabilities = `
 
 func vulnerabilityIDs(ctx context.Context, tx pgx.Tx, all []vuln.Vulnerability) (map[vuln.Ref]int64, error) {
 	const query = `
-		SELECT v.name, v.namespace, v.id FROM vulnerability v
-		  JOIN unnest($1::text[], $2::text[]) AS w(name, namespace) ON w.name = v.name AND w.namespace = v.namespace`
+		SELECT v.name, v.namespace, v.id FROM unnest($1::text[], $2::text[]) AS w(name, namespace)
+		  JOIN vulnerability v ON v.name = w.name AND v.namespace = w.namespace`
 	names, namespaces := make([]string, len(all)), make([]string, len(all))
 	for i, v := range all {
 		names[i], namespaces[i] = v.ID, v.Namespace
