@@ -97,6 +97,22 @@ func TestWhatIsNotThereFailsWithItsReason(t *testing.T) {
 	s.pushed(withNPM(t, "lodash", "4.17.15"), "demo/shop", "1")
 }
 
+// A registry may tell of a push before all of its own servers show it.
+func TestAPushThatIsToldOfTooEarlyIsLookedForAgain(t *testing.T) {
+	s := start(t)
+	img := withNPM(t, "lodash", "4.17.15")
+	digest, err := img.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.event("push", "demo/early", "1", digest)
+	s.until(`count(*) = 1 FROM scan WHERE state = 'queued' AND attempt = 1 AND reason = 'unavailable'`)
+	s.pushed(img, "demo/early", "1")
+	if n := s.count("scan WHERE state = 'failed'"); n != 0 {
+		t.Errorf("%d scans failed", n)
+	}
+}
+
 // misbehaving adds a registry that answers everything but the ping with f.
 func misbehaving(t *testing.T, f http.HandlerFunc) option {
 	t.Helper()

@@ -156,6 +156,9 @@ type Result struct {
 func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
 	run := &run{Scanner: s, job: job, tracker: TrackerOf(ctx)}
 	root, err := run.resolve(ctx)
+	if errs.Is(err, errs.NotFound) && run.mayBeEarly() {
+		return run.result, errs.New(errs.Unavailable, "scan: the registry tells of %s and does not show it yet", job.Ref)
+	}
 	if errs.Is(err, errs.NotFound) {
 		return run.result, run.gone(ctx, err)
 	}
@@ -216,6 +219,11 @@ func (r *run) resolve(ctx context.Context) (Manifest, error) {
 	r.result.Digest = root.Digest
 	return root, errs.Op("scan: resolve "+r.job.Ref.String(), err)
 }
+
+// mayBeEarly reports whether the registry may not have what it told of because
+// the event was faster than its own stores. It is asked once more after a pause
+// before that is believed.
+func (r *run) mayBeEarly() bool { return r.job.Cause == CausePush && r.job.Attempt == 1 }
 
 // gone records that the registry does not have the target (any more). For a
 // scan that was asked to find out it is the answer, else the reason it failed.
