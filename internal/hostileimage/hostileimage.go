@@ -52,6 +52,9 @@ type Blob struct {
 	URLs []string
 	// Absent keeps the blob from being sent to a registry.
 	Absent bool
+	// Breaks has our own registry tell the size first, so that content that is
+	// shorter is a connection that broke off and not an end.
+	Breaks bool
 	open   func() io.ReadCloser
 }
 

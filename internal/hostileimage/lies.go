@@ -17,6 +17,13 @@ func Cut(b Blob, keep float64) Blob {
 	return b
 }
 
+// Broken is a blob whose transfer breaks off.
+func Broken(b Blob, keep float64) Blob {
+	b = Cut(b, keep)
+	b.Breaks = true
+	return b
+}
+
 type limited struct {
 	io.Reader
 	io.Closer

@@ -29,13 +29,9 @@ func LargeConfig(i Image, size int) Image {
 	return i
 }
 
-// LongHistory gives the config of an image n entries of history that made no
-// layer.
+// LongHistory gives the config of an image n entries of history that say nothing.
 func LongHistory(i Image, n int) Image {
-	history := make([]object, n)
-	for k := range history {
-		history[k] = object{"empty_layer": true}
-	}
+	history := make([]struct{}, n)
 	i.Config = merged(object{}, i.Config)
 	i.Config["history"] = history
 	return i

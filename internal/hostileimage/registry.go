@@ -52,13 +52,17 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case path == "":
 	case isManifest && hasManifest:
-		header(w, a.MediaType, int64(len(a.Manifest)))
+		w.Header().Set("Content-Type", a.MediaType)
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.Manifest)))
 		w.Header().Set("Docker-Content-Digest", a.Digest())
 		if req.Method != http.MethodHead {
 			_, _ = w.Write(a.Manifest)
 		}
 	case isBlob && hasBlob:
-		header(w, "application/octet-stream", b.Size)
+		w.Header().Set("Content-Type", "application/octet-stream")
+		if req.Method == http.MethodHead || b.Breaks {
+			w.Header().Set("Content-Length", strconv.FormatInt(b.Size, 10))
+		}
 		if req.Method != http.MethodHead {
 			content := b.Open()
 			_, _ = io.Copy(w, content)
@@ -67,9 +71,4 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
-}
-
-func header(w http.ResponseWriter, contentType string, size int64) {
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 }
