@@ -32,8 +32,8 @@ race: ## run the tests that touch neither syft nor grype with the race detector
 	  | grep -v -e anchore/ -e internal/app -e internal/match -e internal/catalog | cut -d' ' -f1 | xargs go test -race
 
 .PHONY: parity
-parity: ## compare with the grype CLI over images and databases in SHARED=DIR
-	TIDEWAITER_SHARED=$(abspath $(SHARED)) go test -tags parity -run TestParity -timeout 3h -v ./internal/match ./internal/app
+parity: ## compare with syft and the grype CLI over images and databases in SHARED=DIR
+	TIDEWAITER_SHARED=$(abspath $(SHARED)) go test -tags parity -run TestParity -timeout 3h -v ./internal/catalog ./internal/match ./internal/app
 
 .PHONY: chaos
 chaos: ## kill the service and its database during pushes, lose deliveries

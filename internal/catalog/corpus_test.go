@@ -21,9 +21,9 @@ import (
 // corpus returns the images of SHARED/data/images by name.
 func corpus(t testing.TB) map[string]v1.Image {
 	t.Helper()
-	shared := os.Getenv("SHARED")
+	shared := os.Getenv("TIDEWAITER_SHARED")
 	if shared == "" {
-		t.Fatal("SHARED is not set: run make parity SHARED=DIR")
+		t.Fatal("TIDEWAITER_SHARED is not set: run make parity SHARED=DIR")
 	}
 	path, err := layout.FromPath(filepath.Join(shared, "data", "images"))
 	if err != nil {
@@ -48,7 +48,7 @@ func corpus(t testing.TB) map[string]v1.Image {
 	return out
 }
 
-func TestCorpusIsCataloguedAsStockDoes(t *testing.T) {
+func TestParityWithStock(t *testing.T) {
 	for name, img := range corpus(t) {
 		t.Run(name, func(t *testing.T) {
 			c := cataloger(t).With(catalog.Options{TempDir: t.TempDir(), CacheDir: t.TempDir()}, 0)
