@@ -15,11 +15,12 @@ func keep(e Entry) bool {
 	if e.Type != tar.TypeReg || isProgram(e.MIME) {
 		return true
 	}
-	if class, _, _ := strings.Cut(e.MIME, "/"); class == "image" || class == "font" || class == "audio" || class == "video" {
-		return false
-	}
 	name := strings.ToLower(path.Base(e.Path))
-	return !unread[path.Ext(name)] || isAsked(e.Path, name)
+	if isAsked(e.Path, name) {
+		return true
+	}
+	class, _, _ := strings.Cut(e.MIME, "/")
+	return !unread[path.Ext(name)] && class != "image" && class != "font" && class != "audio" && class != "video"
 }
 
 // isProgram reports whether first bytes are those of a program or a library,
@@ -34,7 +35,7 @@ func isProgram(mime string) bool {
 }
 
 // isAsked reports whether catalogers ask for a file by its name although its
-// extension is one of those they leave alone.
+// extension, or what it is, is one of those they leave alone.
 func isAsked(full, name string) bool {
 	switch name {
 	case "setup.py", "perllocal.pod", "pack.pl", "liberts_internal.a", "changelog.debian.gz":

@@ -251,7 +251,7 @@ func TestWhatIsKept(t *testing.T) {
 		"app/node_modules/a/package.json": true, "app/node_modules/a/index.js": false,
 		"usr/lib/python3/a.py": false, "usr/lib/python3/a.dist-info/METADATA": true, "setup.py": true,
 		"opt/app.jar": true, "usr/share/man/man1/curl.1": false, "usr/share/locale/de.mo": false,
-		"usr/lib/modules/6.1/a.ko.xz": true, "app/vendor.tar.gz": true, "app/data.gz": false,
+		"usr/lib/modules/6.1/a.ko.xz": true, "usr/share/pixmaps/python3.11.xpm": true, "app/vendor.tar.gz": true, "app/data.gz": false,
 	} {
 		l := mustRead(t, pack(t, regular(path, "text"), regular("elf/"+path, elf)))
 		if l.Entries[0].Kept() != want {
