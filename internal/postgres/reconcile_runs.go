@@ -85,14 +85,14 @@ func (s *Store) ClaimReconciliation(ctx context.Context, rules map[string]string
 		       started_at = COALESCE(c.started_at, now())
 		  FROM next, registry g
 		 WHERE c.id = next.id AND g.id = c.registry_id
-		RETURNING c.id, c.lease_token::text, g.name, g.host, c.repository, COALESCE(next.before, ''), c.position, c.counts`
+		RETURNING c.id, c.lease_token::text, g.name, g.host, c.repository, c.cause = 'request', COALESCE(next.before, ''), c.position, c.counts`
 	names := make([]string, 0, len(rules))
 	for name := range rules {
 		names = append(names, name)
 	}
 	var run reconcile.Run
 	err := s.pool.QueryRow(ctx, claim, pgx.NamedArgs{"registries": names, "rules": rules, "lease": leaseSeconds, "most": maxTakeovers}).
-		Scan(&run.ID, &run.Lease, &run.Registry, &run.Host, &run.Repository, &run.RulesBefore, &run.Position, &run.Counts)
+		Scan(&run.ID, &run.Lease, &run.Registry, &run.Host, &run.Repository, &run.Requested, &run.RulesBefore, &run.Position, &run.Counts)
 	if errors.Is(err, pgx.ErrNoRows) || isUnique(err, "reconciliation_running") {
 		return nil, nil // the latter: another process claimed a run of the registry at the same moment
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/reconcile"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
@@ -29,6 +30,25 @@ func TestARepositoryThatIsGoneTakesItsTags(t *testing.T) {
 	r.work()
 	if counts := r.run(); counts.Gone != 0 || counts.Repositories != 1 {
 		t.Errorf("once it is gone, a run came to %+v", counts)
+	}
+}
+
+// A registry without its storage answers and lists nothing.
+func TestAnEmptyRegistryIsNotBelievedUnlessSomebodyAsks(t *testing.T) {
+	f := newFake(t, 100)
+	f.push("team/a", "1", "a1")
+	r := newRig(t, f)
+	r.run()
+	r.work()
+	delete(f.tags, "team/a")
+	scheduled := r.request("")
+	scheduled.Requested = false
+	counts, err := r.Run(t.Context(), scheduled)
+	if !errs.Is(err, errs.NotFound) || counts.Gone != 0 || counts.Queued != 0 {
+		t.Errorf("the schedule came to %+v, %v", counts, err)
+	}
+	if counts := r.run(); counts.Gone != 1 {
+		t.Errorf("who asked came to %+v", counts)
 	}
 }
 

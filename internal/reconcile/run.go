@@ -16,6 +16,7 @@ type Run struct {
 	Registry   string // the configured name
 	Host       string // the registry's canonical host
 	Repository string // the only one to look at; empty for all
+	Requested  bool   // by somebody, and not by the schedule
 	// RulesBefore is the fingerprint of the rules that the last whole run of the
 	// registry went by; empty when there was none.
 	RulesBefore string

@@ -57,10 +57,30 @@ func (w *walk) everything(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := w.doubtEmptiness(ctx); err != nil {
+		return err
+	}
 	if err := w.unlisted(ctx); err != nil {
 		return err
 	}
 	return w.verdict()
+}
+
+// doubtEmptiness ends a run of the schedule that found a registry with nothing in
+// it at all, where something is known: its storage may not be there, or it was
+// set up anew and is still to be filled. Taking that for deletions would close
+// every finding. Who knows better asks for a run.
+func (w *walk) doubtEmptiness(ctx context.Context) error {
+	c := w.run.Counts
+	if w.run.Requested || w.run.Position.Unlisted != "" || c.Tags+c.Excluded+c.Errors > 0 {
+		return nil
+	}
+	known, err := w.Store.Unlisted(ctx, w.run, "", 1)
+	if err != nil || len(known) == 0 {
+		return err
+	}
+	return errs.New(errs.NotFound, "reconcile: the registry lists nothing at all, and something is known of it; nothing was taken for gone").
+		WithHint("check the registry's storage; if it is empty on purpose, run: tidewaiter reconcile %s", w.run.Registry)
 }
 
 // verdict fails a run that did not see what it was to see.
