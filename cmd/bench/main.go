@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/tidewaiter/tidewaiter/internal/app"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
@@ -26,6 +27,11 @@ type cli struct {
 }
 
 func main() {
+	// A service in this process starts the program to read images in.
+	if len(os.Args) > 1 && os.Args[1] == app.CatalogWorker {
+		fmt.Fprintln(os.Stderr, app.Catalogue())
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	parsed := kong.Parse(&cli{}, kong.Name("bench"), kong.UsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Description("Measures a whole Tidewaiter on this machine. Quote medians and ratios: machines are noisy."))

@@ -114,7 +114,7 @@ registries:
 	if err != nil {
 		return err
 	}
-	service, err := app.New(ctx, app.Options{Config: c})
+	service, err := app.New(ctx, app.Options{Config: c, Catalogues: true})
 	if err != nil {
 		return err
 	}

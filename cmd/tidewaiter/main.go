@@ -27,6 +27,8 @@ type cli struct {
 	Token     tokenCmd     `cmd:"" help:"Make, list and revoke API tokens."`
 	Config    configCmd    `cmd:"" help:"Check, show and write configuration files."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
+
+	CatalogWorker catalogWorkerCmd `cmd:"" hidden:"" help:"What serve starts to read images in."`
 }
 
 func main() {

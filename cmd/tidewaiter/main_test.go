@@ -9,11 +9,16 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tidewaiter/tidewaiter/internal/app"
 	"github.com/tidewaiter/tidewaiter/internal/pgtest"
 )
 
 // TestMain lets scripts run the command line as a program of its own.
 func TestMain(m *testing.M) {
+	// A service in a test starts this program to read images in.
+	if len(os.Args) > 1 && os.Args[1] == app.CatalogWorker {
+		main()
+	}
 	testscript.Main(m, map[string]func(){"tidewaiter": main})
 }
 

@@ -53,7 +53,7 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	slog.SetDefault(logger)
 	build := telemetry.ReadBuild(version)
 	logger.InfoContext(ctx, "starting", "version", build.Version, "revision", build.Revision)
-	service, err := app.New(ctx, app.Options{Config: loaded, Logger: logger, Registry: telemetry.NewRegistry(build)})
+	service, err := app.New(ctx, app.Options{Config: loaded, Logger: logger, Registry: telemetry.NewRegistry(build), Catalogues: true})
 	if err != nil {
 		return databaseError(err)
 	}

@@ -78,7 +78,7 @@ func TestMetricsReference(t *testing.T) {
 		Webhook: config.Webhook{Format: "generic", Auth: config.WebhookAuth{Kind: "bearer", Secrets: []config.Secret{"s3cret"}}},
 	}}
 	reg := telemetry.NewRegistry(telemetry.Build{Version: "v1"})
-	service, err := app.New(t.Context(), app.Options{Config: c, Registry: reg})
+	service, err := app.New(t.Context(), app.Options{Config: c, Registry: reg, Catalogues: true})
 	if err != nil {
 		t.Fatal(err)
 	}

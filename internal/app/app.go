@@ -14,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tidewaiter/tidewaiter/internal/catalog"
 	"github.com/tidewaiter/tidewaiter/internal/config"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/httpserver"
@@ -24,6 +23,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
 	"github.com/tidewaiter/tidewaiter/internal/queue"
 	"github.com/tidewaiter/tidewaiter/internal/registry"
+	"github.com/tidewaiter/tidewaiter/internal/sandbox"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
 
@@ -32,6 +32,9 @@ type Options struct {
 	Config   config.Config
 	Logger   *slog.Logger         // nil discards
 	Registry *prometheus.Registry // nil makes one
+	// Catalogues says that this program calls Catalogue when it is started with the
+	// argument CatalogWorker. Without it images can only be read in this process.
+	Catalogues bool
 }
 
 // App is a service that was set up and not yet run.
@@ -40,15 +43,16 @@ type App struct {
 	logger  *slog.Logger
 	metrics *prometheus.Registry
 
-	store  *postgres.Store
-	engine *match.Engine
-	queue  *queue.Queue
-	keeper *keeper
-	lists  *reconciler
-	books  *bookkeeper
-	warm   func() error // builds what the first scan would wait for
-	server *httpserver.Server
-	admin  *httpserver.Server // nil without an address of its own
+	store   *postgres.Store
+	engine  *match.Engine
+	queue   *queue.Queue
+	keeper  *keeper
+	lists   *reconciler
+	books   *bookkeeper
+	workers *sandbox.Pool // may be nil
+	warm    func() error  // builds what the first scan would wait for
+	server  *httpserver.Server
+	admin   *httpserver.Server // nil without an address of its own
 }
 
 // New migrates the database and sets everything up. Nothing is served and
@@ -59,6 +63,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
+	}
+	if w := o.Config.Workers; w.Enabled && w.Isolation == config.IsolationProcess && !o.Catalogues {
+		return nil, errs.New(errs.Invalid, "app: this program has no worker processes; set workers.isolation to none")
 	}
 	a := &App{config: o.Config, logger: o.Logger, metrics: o.Registry}
 	if err := a.openStore(ctx); err != nil {
@@ -105,7 +112,7 @@ func (a *App) assemble() error {
 	if err != nil {
 		return err
 	}
-	cataloger := catalog.New(catalogOptions(a.config, catalog.NewMetrics(a.metrics)))
+	cataloger := a.newCataloger()
 	a.warm = cataloger.Warm
 	library, err := vulndb.Open(vulndbConfig(a.config))
 	if err != nil {
@@ -240,6 +247,9 @@ const restart = 2 * time.Second
 // Close lets go of the database and of the vulnerability database. Closing
 // again does nothing.
 func (a *App) Close() {
+	if a.workers != nil {
+		a.workers.Close()
+	}
 	if a.engine != nil {
 		_ = a.engine.Close()
 	}

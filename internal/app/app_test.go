@@ -42,7 +42,14 @@ type service struct {
 // sampleDB is the directory of a library with the sample database, made once.
 var sampleDB string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	// The service under test starts this program to read images in.
+	if len(os.Args) > 1 && os.Args[1] == app.CatalogWorker {
+		fmt.Fprintln(os.Stderr, app.Catalogue())
+		os.Exit(1)
+	}
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "tidewaiter-app-test-")
@@ -84,7 +91,7 @@ func start(t *testing.T, options ...option) *service {
 	for _, o := range options {
 		o(&c)
 	}
-	a, err := app.New(t.Context(), app.Options{Config: c, Logger: testLogger(t)})
+	a, err := app.New(t.Context(), app.Options{Config: c, Logger: testLogger(t), Catalogues: true})
 	if err != nil {
 		t.Fatal(err)
 	}

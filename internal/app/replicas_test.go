@@ -18,7 +18,7 @@ func TestAReplicaWithoutTheDatabaseInForceLeavesScansToTheOthers(t *testing.T) {
 	s.until(`EXISTS (SELECT 1 FROM vuln_build WHERE state = 'active')`)
 	other := shared
 	other.Listen, other.VulnDB.Dir, other.Workers.Count = "127.0.0.1:0", t.TempDir(), 8
-	replica, err := app.New(t.Context(), app.Options{Config: other, Logger: testLogger(t)})
+	replica, err := app.New(t.Context(), app.Options{Config: other, Logger: testLogger(t), Catalogues: true})
 	if err != nil {
 		t.Fatal(err)
 	}

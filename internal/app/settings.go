@@ -13,7 +13,8 @@ func catalogOptions(c config.Config, metrics *catalog.Metrics) catalog.Options {
 	return catalog.Options{
 		Metrics: metrics,
 		TempDir: c.TempDir, CacheDir: c.LayerCacheDir(), CacheBytes: int64(c.Cache.MaxBytes), KeepFree: int64(c.Cache.KeepFree),
-		MaxUncompressedBytes: int64(c.Limits.UnpackedBytes),
+		MaxUncompressedBytes: int64(c.Limits.UnpackedBytes), MaxRatio: int64(c.Limits.UnpackedRatio), MaxEntries: int64(c.Limits.Files),
+		MaxPackages: c.Limits.Packages, MaxDocumentBytes: int(c.Limits.DocumentBytes), MaxTime: c.Limits.ImageTime,
 	}
 }
 

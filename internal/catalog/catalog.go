@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -60,6 +61,8 @@ type Options struct {
 	MaxPackages int
 	// MaxDocumentBytes bounds the finished document; 256 MiB.
 	MaxDocumentBytes int
+	// MaxTime bounds the reading of an image or document; 0 means no bound.
+	MaxTime time.Duration
 	// Metrics count; nil counts nothing.
 	Metrics *Metrics
 	// Workers are processes that run Work; images are read and documents converted
@@ -151,11 +154,13 @@ func (c *Cataloger) Version() string { return "syft-" + syftVersion + "/" + sett
 // nothing stays on disk.
 //
 // Errors are Malformed when the content contradicts itself or cannot be read,
-// TooLarge when a limit of Options is exceeded, Unsupported for layers of an
-// unknown kind, Timeout or Canceled when ctx ends, and otherwise of the kind
+// TooLarge when a limit of Options is exceeded, Bomb when that of the ratio is,
+// Unsupported for layers of an unknown kind, Timeout or Canceled when ctx ends, and otherwise of the kind
 // that reading the layers gave.
 func (c *Cataloger) Catalog(ctx context.Context, img v1.Image, ref image.Reference) (doc sbom.Document, err error) {
 	defer recoverInto(&err)
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
 	guarded, err := guard(img, ref.Digest, c.options)
 	switch {
 	case err != nil:
@@ -168,6 +173,15 @@ func (c *Cataloger) Catalog(ctx context.Context, img v1.Image, ref image.Referen
 		return sbom.Document{}, errs.Op("catalog: "+ref.String(), err)
 	}
 	return doc, nil
+}
+
+// bounded is ctx for as long as the reading of an image may take.
+func (c *Cataloger) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	limit := c.options.MaxTime
+	if limit <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, limit, errs.New(errs.Timeout, "needs more than %s to be read", limit).WithHint("raise limits.image_time to scan it"))
 }
 
 // here catalogues an image in this process.

@@ -20,6 +20,8 @@ import (
 // document cannot be read, TooLarge when a limit of Options is exceeded.
 func (c *Cataloger) Convert(ctx context.Context, document []byte) (doc sbom.Document, err error) {
 	defer recoverInto(&err)
+	ctx, cancel := c.bounded(ctx)
+	defer cancel()
 	if err := ctx.Err(); err != nil {
 		return sbom.Document{}, errs.Op("catalog: convert", err)
 	}

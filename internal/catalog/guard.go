@@ -159,7 +159,7 @@ func (s *spending) Read(n int64) error {
 	s.read += n
 	o, c := s.layer.budget.options, s.layer.compressed
 	if c > 0 && s.read > o.free && s.read/o.MaxRatio > c {
-		return errs.New(errs.TooLarge, "layer %d of %s unpacks to more than %d times its size", s.layer.number, size(c), o.MaxRatio)
+		return errs.New(errs.Bomb, "layer %d of %s unpacks to more than %d times its size", s.layer.number, size(c), o.MaxRatio)
 	}
 	return s.layer.budget.spend(n, 0)
 }
@@ -216,7 +216,7 @@ func (g *guardedImage) failed() error {
 // while reading layers, this machine's disk, or else the content itself.
 func (g *guardedImage) explain(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	g.budget.mu.Lock()
 	defer g.budget.mu.Unlock()

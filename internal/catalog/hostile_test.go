@@ -159,7 +159,7 @@ func TestRatioIsBounded(t *testing.T) {
 		ratio, free int64
 		kind        errs.Kind
 	}{
-		"beyond":           {100, 1 << 20, errs.TooLarge},
+		"beyond":           {100, 1 << 20, errs.Bomb},
 		"within":           {5000, 1 << 20, ""},
 		"within the first": {100, 8 << 20, ""},
 	} {

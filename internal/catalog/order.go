@@ -117,7 +117,7 @@ func failureOf(err error) *failure {
 func (f failure) err() error {
 	const longest = 2000
 	switch f.Kind {
-	case errs.Invalid, errs.TooLarge, errs.Unsupported, errs.Malformed, errs.Unavailable:
+	case errs.Invalid, errs.TooLarge, errs.Bomb, errs.Unsupported, errs.Malformed, errs.Unavailable:
 	default:
 		f.Kind = errs.Malformed
 	}

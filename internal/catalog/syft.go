@@ -49,6 +49,21 @@ func (c *Cataloger) store() (store *layers.Store, done func(), err error) {
 	return store, store.Close, nil
 }
 
+// Room makes sure that reading does not fill up the disks of CacheDir and TempDir,
+// at the cost of kept layers. The error is of kind Unavailable.
+func (c *Cataloger) Room() error {
+	if c.options.CacheDir != "" {
+		store, err := c.cache()
+		if err != nil {
+			return err
+		}
+		if err := store.Room(); err != nil {
+			return err
+		}
+	}
+	return layers.CheckRoom(c.options.TempDir, c.options.KeepFree)
+}
+
 // parallelLayers is how many layers of an image are read at a time: one is
 // fetched while another is unpacked.
 const parallelLayers = 3

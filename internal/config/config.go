@@ -85,20 +85,6 @@ type Receiver struct {
 	Coalesce time.Duration `yaml:"coalesce" default:"2s"`
 }
 
-// Workers are what scans images.
-type Workers struct {
-	// Whether this process scans.
-	Enabled bool `yaml:"enabled" default:"true" env:"TIDEWAITER_WORKERS_ENABLED" flag:"workers"`
-	// Scans at a time in this process.
-	Count int `yaml:"count" default:"2" env:"TIDEWAITER_WORKERS_COUNT" flag:"worker-count"`
-	// Time one scan may take.
-	JobTimeout time.Duration `yaml:"job_timeout" default:"30m"`
-	// Time running scans may go on after the stop signal; what is not finished then is queued again.
-	ShutdownGrace time.Duration `yaml:"shutdown_grace" default:"30s"`
-	// Attempts at a scan before it counts as failed.
-	MaxAttempts int `yaml:"max_attempts" default:"6"`
-}
-
 // API is the JSON API.
 type API struct {
 	// Whether this process serves the API.
@@ -119,20 +105,4 @@ type VulnDB struct {
 	UpdateInterval time.Duration `yaml:"update_interval" default:"1h"`
 	// Whether to look for new builds at all; switch it off where builds are imported by hand.
 	AutoUpdate bool `yaml:"auto_update" default:"true" env:"TIDEWAITER_VULNDB_AUTO_UPDATE"`
-}
-
-// Limits bound what one webhook, image or document may cost.
-type Limits struct {
-	// Largest webhook body.
-	WebhookBody Size `yaml:"webhook_body" default:"1MiB"`
-	// Largest image: the sum of its compressed layers.
-	ImageBytes Size `yaml:"image_bytes" default:"20GiB"`
-	// Most layers of an image.
-	Layers int `yaml:"layers" default:"512"`
-	// Largest image once unpacked: the sum of its uncompressed layers.
-	UnpackedBytes Size `yaml:"unpacked_bytes" default:"32GiB"`
-	// Largest manifest, index or image config.
-	ManifestBytes Size `yaml:"manifest_bytes" default:"8MiB"`
-	// Largest uploaded SBOM.
-	SBOMBytes Size `yaml:"sbom_bytes" default:"32MiB"`
 }

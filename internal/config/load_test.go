@@ -137,7 +137,7 @@ receiver: {enabled: yes}
 				"line 3: listen: expected one value (text)",
 				"line 4: listen: given twice, first on line 3",
 				`line 6: workers.count: "many" is not a whole number`,
-				"line 7: workers.cuont: unknown key; known here: enabled, count, job_timeout, shutdown_grace, max_attempts",
+				"line 7: workers.cuont: unknown key; known here: enabled, count, job_timeout, shutdown_grace, max_attempts, isolation, images_per_process",
 				`line 8: workers.job_timeout: "30" is not a duration: write a number with a unit, as 30s, 15m, 1h30m or 90d`,
 				`line 9: limits.image_bytes: "20GB" is not a size: write a whole number with B, KiB, MiB, GiB or TiB, as 20GiB`,
 				`line 9: limits.webhook_body: "-1" is not a size: write a whole number with B, KiB, MiB, GiB or TiB, as 20GiB`,

@@ -82,10 +82,7 @@ func (c Config) checkWork(ps *Problems) {
 	}
 	ps.within("receiver.untagged_hold", c.Receiver.UntaggedHold, 0, time.Hour)
 	ps.within("receiver.coalesce", c.Receiver.Coalesce, 0, time.Hour)
-	ps.between("workers.count", c.Workers.Count, 1, 1000)
-	ps.between("workers.max_attempts", c.Workers.MaxAttempts, 1, 100)
-	ps.atLeast("workers.job_timeout", c.Workers.JobTimeout, time.Second)
-	ps.atLeast("workers.shutdown_grace", c.Workers.ShutdownGrace, 0)
+	c.checkWorkers(ps)
 	ps.between("api.rate_per_second", c.API.RatePerSecond, 1, 1_000_000)
 }
 
@@ -100,17 +97,6 @@ func (c Config) checkVulnDB(ps *Problems) {
 		}
 	}
 	ps.atLeast("vulndb.update_interval", c.VulnDB.UpdateInterval, time.Minute)
-}
-
-func (c Config) checkLimits(ps *Problems) {
-	l := c.Limits
-	// The largest body any sender documents is GitHub's, 25 MiB.
-	ps.sizes("limits.webhook_body", l.WebhookBody, 1<<10, 25<<20)
-	ps.sizes("limits.image_bytes", l.ImageBytes, 1, 1<<50)
-	ps.sizes("limits.unpacked_bytes", l.UnpackedBytes, 1, 1<<50)
-	ps.sizes("limits.manifest_bytes", l.ManifestBytes, 1<<10, 64<<20)
-	ps.sizes("limits.sbom_bytes", l.SBOMBytes, 1<<10, 1<<30)
-	ps.between("limits.layers", l.Layers, 1, 100_000)
 }
 
 func (c Config) checkPlatforms(ps *Problems) {

@@ -33,6 +33,8 @@ const (
 	Conflict Kind = "conflict"
 	// TooLarge: a configured limit was exceeded.
 	TooLarge Kind = "too_large"
+	// Bomb: content is made to take up far more than it is.
+	Bomb Kind = "bomb"
 	// Unsupported: understood, but not something Tidewaiter handles.
 	Unsupported Kind = "unsupported"
 	// Malformed: content contradicts its own format or digest.
@@ -76,6 +78,7 @@ var meanings = map[Kind]Meaning{
 	NotFound:     {http.StatusNotFound, Cancel, "There is no such thing here"},
 	Conflict:     {http.StatusConflict, Retry, "The present state does not allow this"},
 	TooLarge:     {http.StatusRequestEntityTooLarge, Cancel, "A size limit was exceeded"},
+	Bomb:         {http.StatusRequestEntityTooLarge, Cancel, "The content unpacks to far more than it is"},
 	Unsupported:  {http.StatusUnprocessableEntity, Cancel, "This kind of content is not supported"},
 	Malformed:    {http.StatusUnprocessableEntity, Cancel, "The content is damaged"},
 	RateLimited:  {http.StatusTooManyRequests, Retry, "The other side asks to slow down"},
@@ -87,7 +90,7 @@ var meanings = map[Kind]Meaning{
 
 // Kinds lists every kind, in the order of their declaration.
 func Kinds() []Kind {
-	return []Kind{Invalid, Unauthorized, Forbidden, NotFound, Conflict, TooLarge, Unsupported, Malformed, RateLimited, Unavailable, Timeout, Canceled, Internal}
+	return []Kind{Invalid, Unauthorized, Forbidden, NotFound, Conflict, TooLarge, Bomb, Unsupported, Malformed, RateLimited, Unavailable, Timeout, Canceled, Internal}
 }
 
 // Meaning returns the table row of k; that of Internal for an unknown kind.

@@ -112,8 +112,12 @@ func (e *Engine) Pin(ctx context.Context) (*Session, error) {
 }
 
 // Inventory reads what there is to match from an SBOM (scan.Matcher); see
-// TakeInventory.
+// TakeInventory. A document whose Value is an inventory brings its own: another
+// process took it.
 func (e *Engine) Inventory(ctx context.Context, doc sbom.Document) (*inventory.Inventory, error) {
+	if taken, ok := doc.Value.(*inventory.Inventory); ok {
+		return taken, nil
+	}
 	return takeInventory(ctx, doc, &e.names)
 }
 

@@ -381,7 +381,7 @@ func (s *Store) SaveFailure(ctx context.Context, job scan.Job, digest image.Dige
 // failedState is the state of a manifest that has no answer for a cause.
 func failedState(cause error) scan.ManifestState {
 	switch errs.KindOf(cause) {
-	case errs.TooLarge:
+	case errs.TooLarge, errs.Bomb:
 		return scan.ManifestTooLarge
 	case errs.Unsupported:
 		return scan.ManifestUnsupported

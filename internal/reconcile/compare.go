@@ -91,5 +91,9 @@ func (c comparison) worthAnotherTry() bool {
 	if last.State != scan.StateFailed || c.now.Sub(last.FinishedAt) > stale {
 		return true
 	}
-	return last.Reason != errs.Malformed && last.Reason != errs.TooLarge && last.Reason != errs.Unsupported
+	switch last.Reason {
+	case errs.Malformed, errs.TooLarge, errs.Bomb, errs.Unsupported:
+		return false
+	}
+	return true
 }

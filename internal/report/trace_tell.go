@@ -130,7 +130,6 @@ func (f TraceFacts) imageOutcome() (Outcome, string, string) {
 	case i.State == StateUnsupported:
 		return OutcomeUnsupported, fmt.Sprintf("It is recorded and not scanned: it is %s.", f.kindOrReason()), ""
 	case i.State == StateTooLarge:
-		words, next := failure("too_large")
 		return OutcomeTooLarge, "It was not scanned: " + words + ".", next
 	case i.State == StateFailed && i.Reason == "platform_failed":
 		return OutcomeFailed, "Some of its platforms could not be scanned.", "GET /api/v1/image tells of each platform"

@@ -48,8 +48,9 @@ var failureWords = map[errs.Kind]struct{ words, next string }{
 	errs.NotFound:     {"the registry does not have it", "push it again, or check its name and that the account of the registry may read it: many registries say the same of both"},
 	errs.RateLimited:  {"the registry asks to slow down", "lower limits.requests_per_second of the registry, or log in to it"},
 	errs.Unavailable:  {"the registry does not answer", "check that this machine reaches the registry; reconcile finds what was missed"},
-	errs.Timeout:      {"it took too long", "raise workers.job_timeout if the image is that large"},
+	errs.Timeout:      {"it took too long", "raise limits.image_time, or workers.job_timeout, if the image is that large"},
 	errs.TooLarge:     {"it is larger than the limits allow", "raise the limit that the reason names, under limits in the configuration"},
+	errs.Bomb:         {"it unpacks to far more than it is, as nothing does that was not made to", "if it is meant to, raise limits.unpacked_ratio"},
 	errs.Malformed:    {"its content is damaged", "push it again"},
 	errs.Invalid:      {"the registry's answer makes no sense", "look at the reason, then ask for a scan with POST /api/v1/scans"},
 }

@@ -15,14 +15,15 @@ const dirPrefix = "tidewaiter-worker-"
 
 // launch starts the process with a line to it.
 func (c *child) launch() error {
-	program := c.options.Program
+	program, name := c.options.Program, c.options.Program
 	if program == "" {
 		var err error
 		if program, err = ownProgram(); err != nil {
 			return err
 		}
+		name = os.Args[0]
 	}
-	cmd := &exec.Cmd{Path: program, Args: append([]string{program}, c.options.Args...), Env: c.environment()}
+	cmd := &exec.Cmd{Path: program, Args: append([]string{name}, c.options.Args...), Env: c.environment()}
 	if len(c.dirs) > 0 {
 		cmd.Dir = c.dirs[0].Path()
 	}

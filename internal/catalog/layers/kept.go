@@ -69,6 +69,16 @@ func (s *Store) Keep(ctx context.Context, key Key, everything bool, limits Limit
 // error is of kind Unavailable.
 func (s *Store) Room() error { return s.shelf.room() }
 
+// CheckRoom reports, with an error of kind Unavailable, when less than keepFree is
+// left on the disk of dir; an empty one is the system's for temporary files.
+func CheckRoom(dir string, keepFree int64) error {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	s := shelf{dir: dir, keepFree: keepFree, free: freeBytes, discard: func(string) {}}
+	return s.room()
+}
+
 // Read is the pass over a layer: see read.
 func Read(ctx context.Context, uncompressed io.Reader, diffID string, limits Limits, everything bool, dir string) error {
 	return read(ctx, uncompressed, diffID, limits, func() error { return nil }, everything, dir)

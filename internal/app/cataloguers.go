@@ -1,0 +1,62 @@
+package app
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/tidewaiter/tidewaiter/internal/catalog"
+	"github.com/tidewaiter/tidewaiter/internal/config"
+	"github.com/tidewaiter/tidewaiter/internal/match"
+	"github.com/tidewaiter/tidewaiter/internal/sandbox"
+)
+
+// CatalogWorker is the argument that makes a program a worker process.
+const CatalogWorker = "catalog-worker"
+
+// Catalogue does what a worker process does: it reads images that the service
+// sends, as long as the service lives. It returns only when it could not begin.
+func Catalogue() error {
+	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	peer, err := sandbox.Join()
+	if err != nil {
+		return err
+	}
+	// It has no database; inventories need none.
+	return catalog.Work(peer, match.NewEngine(match.Options{}).Inventory)
+}
+
+// newCataloger makes the cataloger, with the processes that it reads images in
+// where this process scans.
+func (a *App) newCataloger() *catalog.Cataloger {
+	var cataloger *catalog.Cataloger
+	options := catalogOptions(a.config, catalog.NewMetrics(a.metrics))
+	if a.config.Workers.Enabled && a.config.Workers.Isolation == config.IsolationProcess {
+		o := workerOptions(a.config)
+		o.Logger, o.Metrics = a.logger, sandbox.NewMetrics(a.metrics)
+		o.Guard = func() error { return cataloger.Room() }
+		a.workers = sandbox.New(o)
+		options.Workers = a.workers
+	}
+	cataloger = catalog.New(options)
+	return cataloger
+}
+
+// workerOptions say what processes that read images may take and reach.
+func workerOptions(c config.Config) sandbox.Options {
+	stage := c.LayerCacheDir()
+	var readable []string
+	if stage != "" {
+		readable = append(readable, stage)
+	} else {
+		stage = c.TempDir
+	}
+	return sandbox.Options{
+		Args: []string{CatalogWorker}, Count: c.Workers.Count, Jobs: c.Workers.ImagesPerProcess, Memory: int64(c.Limits.Memory),
+		Private: []sandbox.Room{
+			{Parent: c.TempDir, Bytes: int64(c.Limits.TempBytes)},
+			// With the indexes, and room for a layer that is read again.
+			{Parent: stage, Bytes: 2 * int64(c.Limits.UnpackedBytes)},
+		},
+		Readable: readable,
+	}
+}
