@@ -10,6 +10,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -226,8 +227,19 @@ func (c *Cataloger) catalogued(ctx context.Context, img *guardedImage, ref image
 // into an error that says where it happened.
 func recoverInto(err *error) {
 	if p := recover(); p != nil {
-		*err = errs.New(errs.Malformed, "catalog: panic in %s: %v", panicSite(), p)
+		*err = errs.Wrap(errs.Malformed, "catalog: panic in "+panicSite(), &panicError{p})
 	}
+}
+
+// panicError is what a parser panicked with.
+type panicError struct{ value any }
+
+// Error writes the value.
+func (p *panicError) Error() string { return fmt.Sprint(p.value) }
+
+func panicked(err error) bool {
+	var p *panicError
+	return errors.As(err, &p)
 }
 
 // panicSite names the function that panicked.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
+	"github.com/tidewaiter/tidewaiter/internal/text"
 )
 
 // document writes a bill as it is stored.
@@ -29,11 +30,11 @@ func (c *Cataloger) document(bill *syftsbom.SBOM) (sbom.Document, error) {
 	return sbom.Document{
 		JSON:        out.Bytes(),
 		Value:       bill,
-		Tool:        bill.Descriptor.Name,
-		ToolVersion: bill.Descriptor.Version,
+		Tool:        text.Clean(bill.Descriptor.Name, text.Line),
+		ToolVersion: text.Clean(bill.Descriptor.Version, text.Version),
 		Packages:    count,
-		Distro:      distro(bill.Artifacts.LinuxDistribution),
-		OS:          operatingSystem(bill.Source),
+		Distro:      text.Clean(distro(bill.Artifacts.LinuxDistribution), text.Line),
+		OS:          text.Clean(operatingSystem(bill.Source), text.Line),
 	}, nil
 }
 

@@ -38,9 +38,9 @@ type errand struct {
 	mu      sync.Mutex
 	waiting map[variant]chan unpacked
 	asked   int   // for layers, by the worker
-	settled bool  // the worker gave up as it was told to
+	wants   int   // of them, not answered yet
+	settled bool  // the worker can go on with another image
 	cause   error // why this process gave up
-	ours    bool  // it was nothing that the worker said
 }
 
 // sendOut has a worker process catalogue an image. The document's Value is its
@@ -170,14 +170,15 @@ func (e *errand) failed(f sandbox.Frame) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.cause == nil {
-		return told.err()
-	}
-	if e.ours && told.Kind == gaveUp {
+	// Then nothing is under way any more.
+	if e.cause != nil && told.Kind == gaveUp || e.cause == nil && told.Sound && e.wants == 0 {
 		e.settled = true
 		e.conn.Settle()
 	}
-	return e.cause
+	if e.cause != nil {
+		return e.cause
+	}
+	return told.err()
 }
 
 func (e *errand) receive(f sandbox.Frame) (sbom.Document, error) {
@@ -238,6 +239,9 @@ func (c *Cataloger) convertOutside(ctx context.Context, document []byte) (doc sb
 		var told failure
 		if err := json.Unmarshal(f.Body, &told); err != nil {
 			return conn.Broke("a failure that cannot be read")
+		}
+		if told.Sound {
+			conn.Settle()
 		}
 		return told.err()
 	})

@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 
 	"golang.org/x/sync/errgroup"
@@ -38,20 +37,13 @@ func (e *errand) fetchAll(ctx context.Context, stop context.CancelCauseFunc) err
 
 // giveUp remembers why, unless there was a reason before.
 func (e *errand) giveUp(err error) error {
-	var fromWorker *saidError
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.cause == nil {
-		e.cause, e.ours = err, !errors.As(err, &fromWorker)
+		e.cause = err
 	}
 	return err
 }
-
-// saidError is what a worker said of a layer.
-type saidError struct{ error }
-
-// Unwrap returns what was said.
-func (e *saidError) Unwrap() error { return e.error }
 
 // fetch makes sure that a layer is kept, and tells the worker where.
 func (e *errand) fetch(ctx context.Context, v variant) (err error) {
@@ -82,13 +74,21 @@ func (e *errand) wanted(ctx context.Context, f sandbox.Frame) error {
 	if e.asked++; e.asked > patience+each*len(e.img.layers) {
 		return e.conn.Broke("it wants layers again and again")
 	}
+	e.count(1)
 	e.fetching.Go(func() {
+		defer e.count(-1)
 		if err := e.fetch(ctx, v); err != nil {
 			_ = e.giveUp(err)
 			_ = e.conn.Send(frame(kindLayer, layerPlace{variant: v, Failure: failureOf(err)}))
 		}
 	})
 	return nil
+}
+
+func (e *errand) count(more int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.wants += more
 }
 
 // answered hands on what the worker says of a layer.
@@ -137,7 +137,7 @@ func (e *errand) unpack(ctx context.Context, l *guardedLayer, order unpackOrder)
 	case err != nil:
 		return readError("read layer", err)
 	case said.Failure != nil:
-		return &saidError{said.Failure.err()}
+		return said.Failure.err()
 	case said.DiffID != l.diffID.String():
 		return e.conn.Broke("it read another layer than it was asked to")
 	}

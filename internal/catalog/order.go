@@ -2,12 +2,12 @@ package catalog
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/sandbox"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
+	"github.com/tidewaiter/tidewaiter/internal/text"
 )
 
 // Kinds of frames between this process, which has images and the cache, and a
@@ -103,28 +103,30 @@ func outcomeOf(d sbom.Document) outcome {
 type failure struct {
 	Kind       errs.Kind
 	Text, Hint string
+	// Sound says of a worker that it is as good as before: it noticed in an orderly
+	// way, with nothing of the job left.
+	Sound bool
 }
 
 // gaveUp is the kind of failure of a worker that did what kindAbandon says.
 const gaveUp = errs.Canceled
 
+// longestFailure is more than a person reads.
+const longestFailure = 2000
+
 func failureOf(err error) *failure {
-	return &failure{errs.KindOf(err), err.Error(), errs.Hint(err)}
+	return &failure{Kind: errs.KindOf(err), Text: text.Clean(err.Error(), longestFailure), Hint: text.Clean(errs.Hint(err), longestFailure)}
 }
 
-// err is the error again. Whoever sent it may say what it likes: the kind is one
-// that content can cause, the text no longer than a person reads.
+// err is the error again. Whoever sent it may say what it likes; the kind is one
+// that content can cause.
 func (f failure) err() error {
-	const longest = 2000
 	switch f.Kind {
 	case errs.Invalid, errs.TooLarge, errs.Bomb, errs.Unsupported, errs.Malformed, errs.Unavailable:
 	default:
 		f.Kind = errs.Malformed
 	}
-	cut := func(s string) string {
-		return strings.ToValidUTF8(strings.ReplaceAll(s[:min(len(s), longest)], "\x00", "\uFFFD"), "\uFFFD")
-	}
-	return &errs.Error{Kind: f.Kind, Op: cut(f.Text), Hint: cut(f.Hint)}
+	return &errs.Error{Kind: f.Kind, Op: text.Clean(f.Text, longestFailure), Hint: text.Clean(f.Hint, longestFailure)}
 }
 
 // frame writes a message.

@@ -40,7 +40,7 @@ func Work(peer *sandbox.Peer, take TakeInventory) error {
 			}
 		case kindConvert:
 			doc, err := w.bound(b).Convert(context.Background(), f.Body)
-			w.finish(doc, err)
+			w.finish(result{doc, err, !panicked(err)})
 		}
 		calm()
 	}
@@ -61,22 +61,33 @@ func (w *worker) bound(b bounds) *Cataloger {
 	return &c
 }
 
+// result is what came of a job. One that came to nothing says whether this process
+// is as good as before.
+type result struct {
+	doc   sbom.Document
+	err   error
+	sound bool
+}
+
 // finish sends what came of a job.
-func (w *worker) finish(doc sbom.Document, err error) {
+func (w *worker) finish(r result) {
 	var taken []byte
-	if err == nil && w.take != nil {
+	if r.err == nil && w.take != nil {
 		var inv *inventory.Inventory
-		if inv, err = w.take(context.Background(), doc); err == nil {
+		if inv, r.err = w.take(context.Background(), r.doc); r.err == nil {
 			taken = inv.Encode()
 		}
+		r.sound = false // nobody knows what went wrong there
 	}
-	if err != nil {
-		_ = w.peer.Send(frame(kindFailed, failureOf(err)))
+	if r.err != nil {
+		told := failureOf(r.err)
+		told.Sound = r.sound
+		_ = w.peer.Send(frame(kindFailed, told))
 		return
 	}
 	// Sending fails only when nobody is left who listens.
 	for _, f := range []sandbox.Frame{
-		frame(kindDone, outcomeOf(doc)), {Kind: kindDocument, Body: doc.JSON}, {Kind: kindInventory, Body: taken},
+		frame(kindDone, outcomeOf(r.doc)), {Kind: kindDocument, Body: r.doc.JSON}, {Kind: kindInventory, Body: taken},
 	} {
 		_ = w.peer.Send(f)
 	}

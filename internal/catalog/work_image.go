@@ -10,7 +10,6 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/sandbox"
-	"github.com/tidewaiter/tidewaiter/internal/sbom"
 )
 
 // imageJob is an image that a worker process has to catalogue.
@@ -31,22 +30,16 @@ type imageJob struct {
 	again  map[int]chan layerPlace // who waits for everything of a layer
 }
 
-type result struct {
-	doc sbom.Document
-	err error
-}
-
 // image does a job from its first message to its last.
 func (w *worker) image(first sandbox.Frame) {
 	j, err := w.begin(first)
-	if err == nil {
-		var r result
-		r = j.run()
-		j.close()
-		w.finish(r.doc, r.err)
+	if err != nil {
+		w.finish(result{err: err}) // what else comes about this image is lost on us
 		return
 	}
-	w.finish(sbom.Document{}, err)
+	r := j.run()
+	j.close()
+	w.finish(r)
 }
 
 // begin reads the order and checks what is known before any layer is read.
@@ -217,7 +210,7 @@ func (j *imageJob) catalogueIfComplete() {
 	if complete {
 		go func() {
 			doc, err := j.cataloger.catalogued(context.Background(), j.img, j.ref, j.read)
-			j.end(result{doc, err})
+			j.end(result{doc, err, !panicked(err)})
 		}()
 	}
 }

@@ -13,7 +13,7 @@ var levels = map[string]int{
 	"migrations": 0,
 
 	// Words.
-	"internal/errs": 0, "internal/image": 0, "internal/vuln": 0, "internal/sbom": 0,
+	"internal/errs": 0, "internal/image": 0, "internal/vuln": 0, "internal/sbom": 0, "internal/text": 0,
 
 	// The work, and the plumbing.
 	"internal/scan": 1, "internal/inventory": 1, "internal/report": 1, "internal/reconcile": 1,

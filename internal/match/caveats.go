@@ -9,6 +9,7 @@ import (
 	grypematch "github.com/anchore/grype/grype/match"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/text"
 )
 
 // staleAfter is the age from which the database is worth a word; grype refuses
@@ -100,7 +101,7 @@ func fewOf(r *reader) (string, error) {
 	}
 	var names []string
 	for _, p := range providers {
-		names = append(names, clean(p.ID, maxText))
+		names = append(names, text.Clean(p.ID, text.Line))
 	}
 	slices.Sort(names)
 	return fmt.Sprintf("the vulnerability database holds only %s from %s: what it does not know is not found", counted(n, "record", "records"), strings.Join(names, ", ")), nil

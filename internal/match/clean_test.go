@@ -8,33 +8,9 @@ import (
 	"github.com/anchore/syft/syft/cpe"
 	syft "github.com/anchore/syft/syft/pkg"
 	generator "github.com/anchore/syft/syft/pkg/cataloger/common/cpe"
-)
 
-func TestClean(t *testing.T) {
-	long := strings.Repeat("é", 1000)
-	for _, tt := range []struct{ name, in, want string }{
-		{"plain", "openssl", "openssl"},
-		{"nul", "a\x00b", "a\uFFFDb"},
-		{"invalid UTF-8", "a\xffb", "a\uFFFDb"},
-		{"empty", "", ""},
-	} {
-		if got := clean(tt.in, maxName); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
-		}
-	}
-	for _, limit := range []int{maxName, maxName + 1, 20} {
-		cut := clean(long, limit)
-		if len(cut) > limit || !utf8.ValidString(cut) {
-			t.Errorf("limit %d: %d bytes, valid %v", limit, len(cut), utf8.ValidString(cut))
-		}
-		if cut == clean(long+"x", limit) {
-			t.Errorf("limit %d: two names became one", limit)
-		}
-		if cut != clean(long, limit) {
-			t.Errorf("limit %d: one name became two", limit)
-		}
-	}
-}
+	"github.com/tidewaiter/tidewaiter/internal/text"
+)
 
 // TestHostileNames judges packages with names nobody would choose. What comes
 // out has to fit into Postgres, and one of them must not spoil the others.
@@ -57,7 +33,7 @@ func TestHostileNames(t *testing.T) {
 	found := false
 	for i, p := range inv.Packages {
 		for _, s := range []string{p.Name, p.Version, p.PURL, p.Type} {
-			if strings.ContainsRune(s, 0) || !utf8.ValidString(s) || len(s) > maxPURL {
+			if strings.ContainsRune(s, 0) || !utf8.ValidString(s) || len(s) > text.PURL {
 				t.Errorf("package keeps %.40q (%d bytes)", s, len(s))
 			}
 		}
@@ -73,7 +49,7 @@ func TestHostileNames(t *testing.T) {
 	}
 	for _, o := range inv.Occurrences {
 		for _, l := range o.Locations {
-			if strings.ContainsRune(l.Path, 0) || len(l.Path) > maxPath {
+			if strings.ContainsRune(l.Path, 0) || len(l.Path) > text.Path {
 				t.Errorf("location keeps %.40q", l.Path)
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"sync"
 
 	"github.com/anchore/syft/syft/cpe"
+
+	"github.com/tidewaiter/tidewaiter/internal/text"
 )
 
 // Bounds of what is remembered. The memory starts anew when it is full; no CPE of
@@ -42,7 +44,7 @@ func (n *cpeNames) of(a cpe.Attributes) string {
 	if ok {
 		return name
 	}
-	if read, err := cpe.New(clean(a.String(), maxCPE), ""); err == nil {
+	if read, err := cpe.New(text.Clean(a.String(), text.CPE), ""); err == nil {
 		name = read.Attributes.String()
 	}
 	if len(name) > maxRemembered {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/text"
 )
 
 // FuzzVersion judges packages the sample database has records of at versions
@@ -20,7 +21,7 @@ func FuzzVersion(f *testing.F) {
 	f.Cleanup(func() { _ = e.Close() })
 	debian, alpine := &inventory.Distro{Type: "debian", Version: "12"}, &inventory.Distro{Type: "alpine", Version: "3.18.4"}
 	f.Fuzz(func(t *testing.T, v string) {
-		v = clean(v, maxVersion)
+		v = text.Clean(v, text.Version)
 		packages := []inventory.Package{
 			{Type: "deb", Name: "openssl", Distro: debian, Upstreams: []inventory.Upstream{{Name: "openssl", Version: v}}},
 			{Type: "apk", Name: "busybox", Distro: alpine, CPEs: []string{"cpe:2.3:a:busybox:busybox:*:*:*:*:*:*:*:*"}},

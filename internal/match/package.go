@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
+	"github.com/tidewaiter/tidewaiter/internal/text"
 )
 
 // subject is the id of every package handed to a matcher. Matchers write it
@@ -29,21 +30,21 @@ func ofDistribution(t syft.Type) bool {
 // locations, licences and everything in the metadata that decides nothing.
 func (n *cpeNames) fromGrype(p pkg.Package) inventory.Package {
 	out := inventory.Package{
-		Type:     clean(string(p.Type), maxText),
-		Name:     clean(p.Name, maxName),
-		Version:  clean(p.Version, maxVersion),
-		Language: clean(string(p.Language), maxText),
-		PURL:     clean(p.PURL, maxPURL),
+		Type:     text.Clean(string(p.Type), text.Line),
+		Name:     text.Clean(p.Name, text.Name),
+		Version:  text.Clean(p.Version, text.Version),
+		Language: text.Clean(string(p.Language), text.Line),
+		PURL:     text.Clean(p.PURL, text.PURL),
 		CPEs:     n.list(p.CPEs),
 	}
 	if p.Distro != nil {
-		out.Distro = &inventory.Distro{Type: clean(string(p.Distro.Type), maxText)}
+		out.Distro = &inventory.Distro{Type: text.Clean(string(p.Distro.Type), text.Line)}
 		if ofDistribution(p.Type) {
 			out.Distro = fromDistro(p.Distro)
 		}
 	}
 	for _, u := range p.Upstreams {
-		out.Upstreams = append(out.Upstreams, inventory.Upstream{Name: clean(u.Name, maxName), Version: clean(u.Version, maxVersion)})
+		out.Upstreams = append(out.Upstreams, inventory.Upstream{Name: text.Clean(u.Name, text.Name), Version: text.Clean(u.Version, text.Version)})
 	}
 	fromMetadata(p.Metadata, &out)
 	return out
@@ -55,28 +56,28 @@ func (n *cpeNames) fromGrype(p pkg.Package) inventory.Package {
 func fromMetadata(metadata any, out *inventory.Package) {
 	switch m := metadata.(type) {
 	case pkg.RpmMetadata:
-		out.RPM = &inventory.RPM{Epoch: m.Epoch, Arch: clean(m.Arch, maxText)}
+		out.RPM = &inventory.RPM{Epoch: m.Epoch, Arch: text.Clean(m.Arch, text.Line)}
 		if m.ModularityLabel != nil {
-			label := clean(*m.ModularityLabel, maxText)
+			label := text.Clean(*m.ModularityLabel, text.Line)
 			out.RPM.Modularity = &label
 		}
 	case pkg.ApkMetadata:
-		out.APK = &inventory.APK{Arch: clean(m.Arch, maxText)}
+		out.APK = &inventory.APK{Arch: text.Clean(m.Arch, text.Line)}
 	case pkg.JavaMetadata:
 		out.Java = &inventory.Java{
-			GroupID:      clean(m.PomGroupID, maxName),
-			ArtifactID:   clean(m.PomArtifactID, maxName),
-			ManifestName: clean(m.ManifestName, maxName),
+			GroupID:      text.Clean(m.PomGroupID, text.Name),
+			ArtifactID:   text.Clean(m.PomArtifactID, text.Name),
+			ManifestName: text.Clean(m.ManifestName, text.Name),
 		}
 	case pkg.JavaVMInstallationMetadata:
 		out.JVM = &inventory.JVM{
-			JavaRuntimeVersion: clean(m.Release.JavaRuntimeVersion, maxVersion),
-			JavaVersion:        clean(m.Release.JavaVersion, maxVersion),
-			FullVersion:        clean(m.Release.FullVersion, maxVersion),
-			SemanticVersion:    clean(m.Release.SemanticVersion, maxVersion),
+			JavaRuntimeVersion: text.Clean(m.Release.JavaRuntimeVersion, text.Version),
+			JavaVersion:        text.Clean(m.Release.JavaVersion, text.Version),
+			FullVersion:        text.Clean(m.Release.FullVersion, text.Version),
+			SemanticVersion:    text.Clean(m.Release.SemanticVersion, text.Version),
 		}
 	case pkg.GolangBinMetadata:
-		out.Go = &inventory.Go{MainModule: clean(m.MainModule, maxName), Symbols: fromSymbols(m.Symbols)}
+		out.Go = &inventory.Go{MainModule: text.Clean(m.MainModule, text.Name), Symbols: fromSymbols(m.Symbols)}
 	}
 }
 
@@ -86,7 +87,7 @@ func fromSymbols(symbols map[string][]string) map[string][]string {
 	}
 	out := make(map[string][]string, len(symbols))
 	for path, names := range symbols {
-		out[clean(path, maxName)] = cleanAll(names, maxName)
+		out[text.Clean(path, text.Name)] = text.CleanAll(names, text.Name)
 	}
 	return out
 }
@@ -96,11 +97,11 @@ func fromDistro(d *distro.Distro) *inventory.Distro {
 		return nil
 	}
 	return &inventory.Distro{
-		Type:       clean(string(d.Type), maxText),
-		Version:    clean(d.Version, maxVersion),
-		Codename:   clean(d.Codename, maxText),
-		Channels:   cleanAll(d.Channels, maxText),
-		IDLike:     cleanAll(d.IDLike, maxText),
+		Type:       text.Clean(string(d.Type), text.Line),
+		Version:    text.Clean(d.Version, text.Version),
+		Codename:   text.Clean(d.Codename, text.Line),
+		Channels:   text.CleanAll(d.Channels, text.Line),
+		IDLike:     text.CleanAll(d.IDLike, text.Line),
 		SupportEnd: d.SupportEnd,
 	}
 }

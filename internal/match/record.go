@@ -14,6 +14,7 @@ import (
 	"github.com/anchore/grype/grype/vulnerability"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/text"
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
@@ -61,13 +62,13 @@ func newMatch(m grypematch.IgnoredMatch, model models.Match) vuln.Match {
 		Ref:     refOf(m.Vulnerability.Reference),
 		Fix:     newFix(model.Vulnerability.Fix),
 		Details: cleanJSON(encode(model.MatchDetails)),
-		Ignored: clean(reason(m.AppliedIgnoreRules), maxText),
+		Ignored: text.Clean(reason(m.AppliedIgnoreRules), text.Line),
 	}
 	for _, r := range m.Vulnerability.RelatedVulnerabilities {
 		out.Aliases = append(out.Aliases, refOf(r))
 	}
 	for _, a := range model.Vulnerability.Advisories {
-		out.Advisories = append(out.Advisories, vuln.Advisory{ID: clean(a.ID, maxText), Link: clean(a.Link, maxText)})
+		out.Advisories = append(out.Advisories, vuln.Advisory{ID: text.Clean(a.ID, text.Line), Link: text.Clean(a.Link, text.Line)})
 	}
 	// grype keeps details strongest first.
 	if len(m.Details) > 0 {
@@ -77,7 +78,7 @@ func newMatch(m grypematch.IgnoredMatch, model models.Match) vuln.Match {
 	}
 	for _, d := range model.MatchDetails {
 		if d.Fix != nil {
-			out.SuggestedVersion = clean(d.Fix.SuggestedVersion, maxVersion)
+			out.SuggestedVersion = text.Clean(d.Fix.SuggestedVersion, text.Version)
 			break
 		}
 	}
@@ -85,12 +86,12 @@ func newMatch(m grypematch.IgnoredMatch, model models.Match) vuln.Match {
 }
 
 func newFix(f models.Fix) vuln.Fix {
-	out := vuln.Fix{State: vuln.FixState(clean(f.State, maxName)), Versions: cleanAll(f.Versions, maxVersion)}
+	out := vuln.Fix{State: vuln.FixState(text.Clean(f.State, text.Name)), Versions: text.CleanAll(f.Versions, text.Version)}
 	if out.Versions == nil {
 		out.Versions = []string{}
 	}
 	for _, a := range f.Available {
-		out.Available = append(out.Available, vuln.FixAvailable{Version: clean(a.Version, maxVersion), Date: a.Date, Kind: clean(a.Kind, maxName)})
+		out.Available = append(out.Available, vuln.FixAvailable{Version: text.Clean(a.Version, text.Version), Date: a.Date, Kind: text.Clean(a.Kind, text.Name)})
 	}
 	return out
 }
@@ -114,7 +115,7 @@ func reason(rules []grypematch.IgnoreRule) string {
 }
 
 func refOf(r vulnerability.Reference) vuln.Ref {
-	return vuln.Ref{ID: clean(r.ID, maxText), Namespace: clean(r.Namespace, maxText)}
+	return vuln.Ref{ID: text.Clean(r.ID, text.Line), Namespace: text.Clean(r.Namespace, text.Line)}
 }
 
 // encode writes JSON as grype's report does, without escaping for HTML.

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/tidewaiter/tidewaiter/internal/report"
+	"github.com/tidewaiter/tidewaiter/internal/text"
 )
 
 // maxCell bounds a cell of the table in characters.
@@ -104,14 +105,14 @@ func (s *Session) summary(r Result, findings []report.Finding) string {
 	a := r.Assess(findings)
 	c := a.Counts
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s, %s", printable(r.Reference, maxText), cell(cmp.Or(r.Inventory.Distro.String(), "no distribution")), counted(len(r.Inventory.Occurrences), "package", "packages"))
+	fmt.Fprintf(&b, "%s: %s, %s", printable(r.Reference, text.Line), cell(cmp.Or(r.Inventory.Distro.String(), "no distribution")), counted(len(r.Inventory.Occurrences), "package", "packages"))
 	if p := r.Manifest.Platform.String(); p != "" {
 		fmt.Fprintf(&b, ", %s", cell(p))
 	}
 	fmt.Fprintf(&b, "\n%s: %s, counted once per package name (%d critical, %d high, %d medium, %d low, %d negligible, %d unknown), %d with a fix, %d known to be exploited, %d ignored\n",
 		a.Answer, counted(c.Total, "vulnerability", "vulnerabilities"), c.Critical, c.High, c.Medium, c.Low, c.Negligible, c.Unknown, c.Fixable, c.KnownExploited, *c.Ignored)
-	for _, text := range s.Caveats(r) {
-		fmt.Fprintf(&b, "note: %s\n", printable(text, maxText))
+	for _, caveat := range s.Caveats(r) {
+		fmt.Fprintf(&b, "note: %s\n", printable(caveat, text.Line))
 	}
 	return b.String()
 }

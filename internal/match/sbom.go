@@ -17,6 +17,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
+	"github.com/tidewaiter/tidewaiter/internal/text"
 )
 
 // contents is an SBOM as grype sees it.
@@ -221,9 +222,9 @@ func whyExcluded(p syft.Package) string {
 }
 
 func occurrence(p syft.Package) inventory.Occurrence {
-	o := inventory.Occurrence{ID: clean(string(p.ID()), maxText), Locations: locations(p.Locations)}
+	o := inventory.Occurrence{ID: text.Clean(string(p.ID()), text.Line), Locations: locations(p.Locations)}
 	for _, l := range p.Licenses.ToSlice() {
-		o.Licenses = append(o.Licenses, clean(l.Value, maxText))
+		o.Licenses = append(o.Licenses, text.Clean(l.Value, text.Line))
 	}
 	return o
 }
@@ -232,8 +233,8 @@ func locations(set file.LocationSet) []inventory.Location {
 	var out []inventory.Location
 	for _, l := range set.ToSlice() {
 		out = append(out, inventory.Location{
-			Path:  clean(l.RealPath, maxPath),
-			Layer: clean(l.FileSystemID, maxText),
+			Path:  text.Clean(l.RealPath, text.Path),
+			Layer: text.Clean(l.FileSystemID, text.Line),
 		})
 	}
 	return out

@@ -1,12 +1,9 @@
 package postgres
 
-import "strings"
+import "github.com/tidewaiter/tidewaiter/internal/text"
 
-// cleanText makes a string storable: Postgres text holds neither NUL nor
-// invalid UTF-8, and both come in names that images and registries choose.
-func cleanText(s string) string {
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-}
+// cleanText makes a string storable. How long it may be is not decided here.
+func cleanText(s string) string { return text.Valid(s) }
 
 // cleanAll cleans every string; nil becomes empty.
 func cleanAll(all []string) []string {

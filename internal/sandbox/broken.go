@@ -54,7 +54,8 @@ func (b *brokenError) verdict() error {
 		return errs.New(errs.Unavailable, "sandbox: two worker processes were killed by the system").
 			WithHint("this machine may be short of memory: lower workers.count or limits.memory")
 	}
-	return errs.New(errs.Malformed, "sandbox: two worker processes crashed over it: %s", b.Error())
+	// What it says while it falls is for the log.
+	return errs.New(errs.Malformed, "sandbox: two worker processes crashed over it")
 }
 
 func isBroken(err error) bool {

@@ -141,6 +141,7 @@ func (p *Pool) Run(ctx context.Context, job Job) error {
 	}
 	p.options.Logger.WarnContext(ctx, "worker process broke, trying again in another", "reason", broken.Error())
 	if err = p.attempt(ctx, place, job); errors.As(err, &broken) {
+		p.options.Logger.WarnContext(ctx, "worker process broke again", "reason", broken.Error())
 		return broken.verdict()
 	}
 	return err

@@ -75,10 +75,14 @@ func TestWhatBreaksAChildCostsThatJobOnly(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.order, func(t *testing.T) {
 			t.Parallel()
-			p := newPool(t, Options{})
+			var log logged
+			p := newPool(t, Options{Logger: log.logger()})
 			_, err := do(t, p, test.order)
-			if !errs.Is(err, test.kind) || !strings.Contains(err.Error(), test.words) {
-				t.Errorf("got %v, want kind %s with %q", err, test.kind, test.words)
+			if !errs.Is(err, test.kind) || !strings.Contains(err.Error(), "two worker processes crashed") {
+				t.Errorf("got %v, want kind %s", err, test.kind)
+			}
+			if !strings.Contains(log.String(), test.words) {
+				t.Errorf("the log does not say %q:\n%s", test.words, log.String())
 			}
 			works(t, p)
 		})
