@@ -38,41 +38,44 @@ type yard struct {
 	closing  []func()
 }
 
-func newYard(ctx context.Context, database, program string) (y *yard, err error) {
+func newYard(ctx context.Context, database, program string) (*yard, error) {
 	dir, err := os.MkdirTemp("", "tidewaiter-bench-")
 	if err != nil {
 		return nil, err
 	}
-	y = &yard{dir: dir, closing: []func(){func() { _ = os.RemoveAll(dir) }}}
-	defer func() {
-		if err != nil {
-			y.close()
-		}
-	}()
+	y := &yard{dir: dir, closing: []func(){func() { _ = os.RemoveAll(dir) }}}
+	if err := y.build(ctx, database, program); err != nil {
+		y.close()
+		return nil, err
+	}
+	return y, nil
+}
+
+func (y *yard) build(ctx context.Context, database, program string) (err error) {
 	if y.program, err = filepath.Abs(program); err != nil {
-		return nil, err
+		return err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // Postgres may run as another user
-		return nil, err
+	if err := os.Chmod(y.dir, 0o755); err != nil { // Postgres may run as another user
+		return err
 	}
-	if y.server, err = localpostgres.Start(ctx, localpostgres.Config{DataDir: filepath.Join(dir, "postgres"), Durable: true}); err != nil {
-		return nil, err
+	if y.server, err = localpostgres.Start(ctx, localpostgres.Config{DataDir: filepath.Join(y.dir, "postgres"), Durable: true}); err != nil {
+		return err
 	}
 	y.later(func() { _ = y.server.Stop(context.Background()) })
 	if y.admin, err = pgxpool.New(ctx, y.server.URL()); err != nil {
-		return nil, err
+		return err
 	}
 	y.later(y.admin.Close)
-	if y.registry, err = localregistry.Start(ctx, localregistry.Config{StorageDir: filepath.Join(dir, "registry")}); err != nil {
-		return nil, err
+	if y.registry, err = localregistry.Start(ctx, localregistry.Config{StorageDir: filepath.Join(y.dir, "registry")}); err != nil {
+		return err
 	}
 	y.later(func() { _ = y.registry.Close(context.Background()) })
-	if y.library, err = vulndb.Open(vulndb.Config{Dir: filepath.Join(dir, "vulndb")}); err != nil {
-		return nil, err
+	if y.library, err = vulndb.Open(vulndb.Config{Dir: filepath.Join(y.dir, "vulndb")}); err != nil {
+		return err
 	}
 	progress("importing the vulnerability database")
 	_, err = y.library.Import(ctx, database, nil)
-	return y, err
+	return err
 }
 
 func (y *yard) later(f func()) { y.closing = append(y.closing, f) }
@@ -109,37 +112,40 @@ type berth struct {
 
 // berth starts a service and lets it scan a trivial image, so that what it
 // builds once is built.
-func (y *yard) berth(ctx context.Context, workers int) (b *berth, err error) {
+func (y *yard) berth(ctx context.Context, workers int) (*berth, error) {
 	y.services++
 	name := fmt.Sprintf("bench_%d", y.services)
-	b = &berth{yard: y, dir: filepath.Join(y.dir, name), done: make(chan error, 1), client: &http.Client{}}
-	defer func() {
-		if err != nil {
-			b.stop()
-		}
-	}()
+	b := &berth{yard: y, dir: filepath.Join(y.dir, name), done: make(chan error, 1), client: &http.Client{}}
+	if err := b.prepare(ctx, name, workers); err != nil {
+		b.stop()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *berth) prepare(ctx context.Context, name string, workers int) error {
 	if err := os.MkdirAll(filepath.Join(b.dir, "tmp"), 0o755); err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := y.admin.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()); err != nil {
-		return nil, err
+	if _, err := b.yard.admin.Exec(ctx, "CREATE DATABASE "+pgx.Identifier{name}.Sanitize()); err != nil {
+		return err
 	}
-	database, err := url.Parse(y.server.URL())
+	database, err := url.Parse(b.server.URL())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	database.Path = "/" + name
 	if b.pool, err = pgxpool.New(ctx, database.String()); err != nil {
-		return nil, err
+		return err
 	}
 	if err := b.start(ctx, database.String(), workers); err != nil {
-		return nil, err
+		return err
 	}
 	trivial, err := sampleimage.Build(sampleimage.Content{Distro: sampleimage.Alpine("3.18.4")})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return b, b.scan(ctx, trivial, "bench/trivial", "warm")
+	return b.scan(ctx, trivial, "bench/trivial", "warm")
 }
 
 func (b *berth) start(ctx context.Context, database string, workers int) (err error) {
@@ -191,7 +197,7 @@ var errEnded = errors.New("the service ended")
 
 // until waits for a condition; it is an error when the service ends before.
 func (b *berth) until(ctx context.Context, condition func(context.Context) (bool, error)) error {
-	const pause = 5 * time.Millisecond
+	const pause = 25 * time.Millisecond // each look takes a little of the machine
 	for {
 		if ok, err := condition(ctx); err != nil || ok {
 			return err

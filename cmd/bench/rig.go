@@ -39,11 +39,11 @@ func newRig(ctx context.Context, database string, workers bool) (r *rig, err err
 		return nil, err
 	}
 	r = &rig{closing: []func(){func() { _ = os.RemoveAll(dir) }}}
-	defer func() {
+	defer func(started *rig) { // r is nil where an error is returned
 		if err != nil {
-			r.close()
+			started.close()
 		}
-	}()
+	}(r)
 	if err := os.Chmod(dir, 0o755); err != nil { // Postgres may run as another user
 		return nil, err
 	}

@@ -33,6 +33,16 @@ const named = `
 	 WHERE v.ignored = ''
 	 GROUP BY p.type, p.name, v.canonical`
 
+// before looks up what the repository had of each finding of a set: one row by its
+// key, whatever the planner knows of how many there are.
+func before(set string) string {
+	return `
+		  LEFT JOIN LATERAL (
+		        SELECT f.repository_id, f.severity_rank, f.fixable, f.known_exploited, f.closed_at FROM repository_finding f
+		         WHERE f.repository_id = @repository AND (f.package_type, f.package_name, f.vulnerability) = ` + set + `
+		        OFFSET 0) old ON true`
+}
+
 // move brings repository_finding to what now_has says, and writes one event for
 // each difference. It goes behind the definition of now_has; what of the
 // repository is in question and not in now_has is closed.
@@ -44,9 +54,7 @@ func move(inQuestion string) string {
 		INSERT INTO repository_finding AS rf (repository_id, package_type, package_name, vulnerability, severity, severity_rank,
 		                                      fixable, known_exploited, opened_at)
 		SELECT @repository, n.type, n.name, n.vulnerability, severity_name(n.rank), n.rank, n.fixable, n.kev, now()
-		  FROM now_has n
-		  LEFT JOIN repository_finding old ON old.repository_id = @repository AND old.package_type = n.type
-		       AND old.package_name = n.name AND old.vulnerability = n.vulnerability
+		  FROM now_has n` + before(`(n.type, n.name, n.vulnerability)`) + `
 		 WHERE old.repository_id IS NULL OR old.closed_at IS NOT NULL
 		    OR (old.severity_rank, old.fixable, old.known_exploited) IS DISTINCT FROM (n.rank, n.fixable, n.kev)
 		ON CONFLICT (repository_id, package_type, package_name, vulnerability) DO UPDATE
@@ -65,9 +73,7 @@ func move(inQuestion string) string {
 		            WHEN old.closed_at IS NOT NULL THEN 'reopened'
 		            WHEN u.severity_rank > old.severity_rank OR (u.known_exploited AND NOT old.known_exploited) THEN 'escalated'
 		            WHEN u.fixable AND NOT old.fixable THEN 'fix_available' END AS kind
-		  FROM upserted u
-		  LEFT JOIN repository_finding old ON old.repository_id = @repository AND old.package_type = u.package_type
-		       AND old.package_name = u.package_name AND old.vulnerability = u.vulnerability
+		  FROM upserted u` + before(`(u.package_type, u.package_name, u.vulnerability)`) + `
 		UNION ALL
 		SELECT package_type, package_name, vulnerability, severity, 'closed' FROM closed
 	)
@@ -147,12 +153,11 @@ func applyAdded(ctx context.Context, tx pgx.Tx, c comparison, came []int64, doub
 			        UNION ALL
 			        SELECT d.type, d.name, d.vulnerability, NULL, NULL, NULL, true FROM ` + doubts + `) either
 			 GROUP BY type, name, vulnerability HAVING NOT bool_or(doubt)
-		), now_has AS (
-			SELECT g.type, g.name, g.vulnerability, greatest(g.rank, o.severity_rank) AS rank,
-			       g.fixable OR COALESCE(o.fixable, false) AS fixable, g.kev OR COALESCE(o.known_exploited, false) AS kev
-			  FROM counted g
-			  LEFT JOIN repository_finding o ON o.repository_id = @repository AND o.package_type = g.type AND o.package_name = g.name
-			       AND o.vulnerability = g.vulnerability AND o.closed_at IS NULL
+		), now_has AS ( -- with what was open of each
+			SELECT c.type, c.name, c.vulnerability, CASE WHEN is_open THEN greatest(c.rank, old.severity_rank) ELSE c.rank END AS rank,
+			       c.fixable OR is_open AND old.fixable AS fixable, c.kev OR is_open AND old.known_exploited AS kev
+			  FROM counted c` + before(`(c.type, c.name, c.vulnerability)`) + `
+			 CROSS JOIN LATERAL (SELECT old.repository_id IS NOT NULL AND old.closed_at IS NULL AS is_open) o
 		)` + move(`false`)
 	if len(came) == 0 {
 		return nil
