@@ -205,6 +205,24 @@ func TestHostileImagesEndInTheirStates(t *testing.T) {
 	checkYard(t, temp, work, home, filepath.Dir(target))
 }
 
+func TestAnImageWhoseReadingNeverEndsIsStopped(t *testing.T) {
+	s := start(t, func(c *config.Config) {
+		c.Limits.ImageTime, c.Workers.Count, c.Workers.MaxAttempts = 15*time.Second, 1, 1
+	})
+	stalling := hostile.Over(hostile.Stalling(60)).Artifact()
+	if err := hostile.Push(t.Context(), s.registry.Host(), "hostile/stall", "1", stalling); err != nil {
+		t.Fatal(err)
+	}
+	s.until(`EXISTS (SELECT 1 FROM manifest WHERE digest = $1 AND state = 'running')`, stalling.Digest())
+	s.pushedRaw("good/one", "1", hostile.Over(hostile.Layer(hostile.Files("good", "one"), hostile.Gzip)).Artifact())
+	for digest, want := range map[string]string{stalling.Digest(): "failed timeout", hostile.Over(hostile.Layer(hostile.Files("good", "one"), hostile.Gzip)).Artifact().Digest(): "done "} {
+		var got, detail string
+		if err := s.pool.QueryRow(t.Context(), `SELECT state || ' ' || reason, detail FROM manifest WHERE digest = $1`, digest).Scan(&got, &detail); err != nil || got != want {
+			t.Errorf("%s: %s, %v", got, detail, err)
+		}
+	}
+}
+
 func (s *service) checkHostile(t *testing.T, ref string, c hostileCase) {
 	t.Helper()
 	var got report.Image

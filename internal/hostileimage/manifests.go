@@ -22,6 +22,16 @@ func Padded(i Image, size int) Image {
 	return i
 }
 
+// Padding is an index of n images with manifests of size characters.
+func Padding(n, size int) Artifact {
+	var entries []Entry
+	for i := range n {
+		img := Padded(Over(Layer(Files("n", fmt.Sprint(i)), Gzip)), size)
+		entries = append(entries, On(img.Artifact(), "linux", fmt.Sprintf("cpu%d", i)))
+	}
+	return Index(false, entries...)
+}
+
 // LargeConfig gives the config of an image a label of size characters.
 func LargeConfig(i Image, size int) Image {
 	i.Config = merged(object{}, i.Config)
