@@ -13,11 +13,11 @@ import (
 
 // authenticator returns what to log in with. It is consulted whenever a
 // credential is sent; errors of looking one up come then.
-func (s Settings) authenticator(name.Registry) (authn.Authenticator, error) {
+func (s Settings) authenticator() authn.Authenticator {
 	if s.credential == nil {
-		return authn.Anonymous, nil
+		return authn.Anonymous
 	}
-	return s.credential, nil
+	return s.credential
 }
 
 // findCredential looks for the credential that counts now.

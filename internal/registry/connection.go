@@ -69,25 +69,16 @@ func connect(s Settings, m meter) (*connection, error) {
 	return c, err
 }
 
-// puller returns a login for the repository, a kept one when it is fresh.
-func (c *connection) puller(repository string) (*remote.Puller, error) {
-	puller, _, err := c.session(repository)
-	return puller, err
-}
-
-// session also reports whether the login was kept from before.
+// session returns a login for the repository, and whether it was kept from
+// before.
 func (c *connection) session(repository string) (puller *remote.Puller, kept bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s, ok := c.sessions[repository]; ok && time.Since(s.since) < sessionLife {
 		return s.puller, true, nil
 	}
-	auth, err := c.settings.authenticator(c.registry)
-	if err != nil {
-		return nil, false, err
-	}
 	puller, err = remote.NewPuller(
-		remote.WithAuth(auth),
+		remote.WithAuth(c.settings.authenticator()),
 		remote.WithTransport(c.guard),
 		// A blip is bridged here; anything longer is up to the scan's own retry.
 		remote.WithRetryBackoff(remote.Backoff{Duration: 100 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}),

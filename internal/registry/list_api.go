@@ -68,8 +68,8 @@ func (c *connection) doorTo(base *url.URL) (*guard, error) {
 }
 
 // get reads a JSON document. elements are parts of its path, escaped where they
-// are not of our own making. On an error the answer may be nil.
-func (a *vendorAPI) get(ctx context.Context, authorization string, query url.Values, into any, elements ...string) (*http.Response, error) {
+// are not of our own making. It returns the header of the answer.
+func (a *vendorAPI) get(ctx context.Context, authorization string, query url.Values, into any, elements ...string) (http.Header, error) {
 	asking, cancel := a.withTimeout(ctx)
 	defer cancel()
 	to := a.base.JoinPath(elements...)
@@ -87,16 +87,16 @@ func (a *vendorAPI) get(ctx context.Context, authorization string, query url.Val
 	return a.send(asking, a.via, req, into)
 }
 
-func (a *vendorAPI) send(ctx context.Context, via http.RoundTripper, req *http.Request, into any) (*http.Response, error) {
+func (a *vendorAPI) send(ctx context.Context, via http.RoundTripper, req *http.Request, into any) (http.Header, error) {
 	resp, err := via.RoundTrip(req)
 	if err != nil {
 		return nil, a.explain(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return resp, a.refusal(resp)
+		return nil, a.refusal(resp)
 	}
-	return resp, a.explain(ctx, decode(resp.Body, into))
+	return resp.Header, a.explain(ctx, decode(resp.Body, into))
 }
 
 // explain names the host that was asked, which is not always the registry.
@@ -151,11 +151,7 @@ func untilReset(header http.Header, now time.Time) time.Duration {
 
 // credential is who the registry knows us as; empty for nobody.
 func (a *vendorAPI) credential(ctx context.Context) (user, password string, err error) {
-	auth, err := a.settings.authenticator(a.registry)
-	if err != nil {
-		return "", "", err
-	}
-	found, err := authn.Authorization(ctx, auth)
+	found, err := authn.Authorization(ctx, a.settings.authenticator())
 	if err != nil {
 		return "", "", a.explain(ctx, err)
 	}

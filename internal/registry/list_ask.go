@@ -138,15 +138,11 @@ func (a *asker) shake(ctx context.Context) (handshake, error) {
 	if a.handshake.challenge != nil && time.Since(a.handshake.since) < sessionLife {
 		return a.handshake, nil
 	}
-	auth, err := a.settings.authenticator(a.registry)
-	if err != nil {
-		return handshake{}, err
-	}
 	challenge, err := transport.Ping(ctx, a.registry, a.via)
 	if err != nil {
 		return handshake{}, err
 	}
-	a.handshake = handshake{challenge, auth, time.Now()}
+	a.handshake = handshake{challenge, a.settings.authenticator(), time.Now()}
 	return a.handshake, nil
 }
 
@@ -174,17 +170,18 @@ func (a *asker) enter(ctx context.Context, s handshake, scope string) (http.Roun
 // maxListBytes bounds one page of any list. Some registries send all they have.
 const maxListBytes = 16 << 20
 
-// read decodes a page of a list. Other statuses than 200 give a *transport.Error.
-func (a *asker) read(ctx context.Context, scope string, from url.URL, into any) (*http.Response, error) {
+// read decodes a page of a list and returns the header of the answer. Other
+// statuses than 200 give a *transport.Error.
+func (a *asker) read(ctx context.Context, scope string, from url.URL, into any) (http.Header, error) {
 	resp, err := a.ask(ctx, http.MethodGet, scope, from, http.Header{"Accept": {"application/json"}})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if err := transport.CheckError(resp, http.StatusOK); err != nil {
-		return resp, err
+		return nil, err
 	}
-	return resp, decode(resp.Body, into)
+	return resp.Header, decode(resp.Body, into)
 }
 
 // decode reads a bounded JSON document. What it held is in no error.

@@ -132,7 +132,7 @@ func queryOf(place string) (string, error) {
 
 func (c *connection) namesAt(ctx context.Context, at listAddress, place, query string) (page, error) {
 	var doc map[string]json.RawMessage
-	resp, err := c.asker.read(ctx, at.scope, url.URL{Path: at.path, RawQuery: query}, &doc)
+	header, err := c.asker.read(ctx, at.scope, url.URL{Path: at.path, RawQuery: query}, &doc)
 	if err != nil {
 		return page{}, err
 	}
@@ -144,7 +144,7 @@ func (c *connection) namesAt(ctx context.Context, at listAddress, place, query s
 	if err := json.Unmarshal(list, &p.names); err != nil {
 		return page{}, errs.New(errs.Malformed, "%s answered with something else than a list of %s", c.settings.Endpoint, at.key)
 	}
-	link, err := nextLink(resp.Header)
+	link, err := nextLink(header)
 	switch {
 	case err != nil:
 		return page{}, err

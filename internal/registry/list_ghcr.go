@@ -56,7 +56,7 @@ func (g *ghcr) owned(ctx context.Context, kind, owner string, number int) (names
 	var packages []struct {
 		Name string `json:"name"`
 	}
-	resp, err := g.get(ctx, authorization, query, &packages, kind, url.PathEscape(owner), "packages")
+	header, err := g.get(ctx, authorization, query, &packages, kind, url.PathEscape(owner), "packages")
 	if err != nil {
 		return nil, false, err
 	}
@@ -64,7 +64,7 @@ func (g *ghcr) owned(ctx context.Context, kind, owner string, number int) (names
 		names = append(names, joined(owner, p.Name))
 	}
 	// A page that is not full may have others behind it: only the link tells.
-	next, err := nextLink(resp.Header)
+	next, err := nextLink(header)
 	return names, next != "", err
 }
 

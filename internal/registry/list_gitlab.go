@@ -109,17 +109,17 @@ func (g gitlab) namespace(ctx context.Context, path string, number int) (names [
 
 func (g gitlab) repositories(ctx context.Context, number int, kind, id string) (names []string, more bool, err error) {
 	var repositories []gitlabRepository
-	resp, err := g.list(ctx, numbered(number, vendorPage, "per_page"), &repositories, "api/v4", kind, id, "registry/repositories")
+	header, err := g.list(ctx, numbered(number, vendorPage, "per_page"), &repositories, "api/v4", kind, id, "registry/repositories")
 	if err != nil {
 		return nil, false, err
 	}
 	for _, r := range repositories {
 		names = append(names, r.Path)
 	}
-	return names, hasMore(resp.Header, number, vendorPage, len(repositories)), nil
+	return names, hasMore(header, number, vendorPage, len(repositories)), nil
 }
 
-func (g gitlab) list(ctx context.Context, query url.Values, into any, elements ...string) (*http.Response, error) {
+func (g gitlab) list(ctx context.Context, query url.Values, into any, elements ...string) (http.Header, error) {
 	authorization, err := g.bearer(ctx)
 	if err != nil {
 		return nil, err

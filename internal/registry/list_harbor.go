@@ -120,9 +120,9 @@ func (h harbor) list(ctx context.Context, query url.Values, into any, elements .
 	if user != "" {
 		authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 	}
-	resp, err := h.get(ctx, authorization, query, into, elements...)
+	header, err := h.get(ctx, authorization, query, into, elements...)
 	if err != nil {
 		return nil, err
 	}
-	return func(number, size, got int) bool { return hasMore(resp.Header, number, size, got) }, nil
+	return func(number, size, got int) bool { return hasMore(header, number, size, got) }, nil
 }
