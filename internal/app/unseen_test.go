@@ -125,9 +125,9 @@ type countingFront struct {
 
 func newCountingFront(t *testing.T, registry string) *countingFront {
 	f := &countingFront{blobs: map[string]int{}}
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: registry})
-	director := proxy.Director
-	proxy.Director = func(r *http.Request) { director(r); r.Host = registry }
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(&url.URL{Scheme: "http", Host: registry})
+	}}
 	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
@@ -221,10 +221,8 @@ func spread(all []time.Duration) string {
 // shelf is what is pushed: 60 artifacts over ten repositories.
 type shelf struct {
 	host  string
-	items []any // v1.Image or v1.ImageIndex
-
-	mu   sync.Mutex
-	tags map[string]v1.Hash // by repository:tag, what was last pushed
+	items []any              // v1.Image or v1.ImageIndex
+	tags  map[string]v1.Hash // by repository:tag, what was last pushed
 }
 
 // newShelf makes 36 images, 10 indexes of two platforms with attestations, 7

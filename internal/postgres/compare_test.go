@@ -45,7 +45,7 @@ func TestComparingChangesIsComparingAll(t *testing.T) {
 		case n == 0:
 			drop(t, w, "team/app", tag)
 		case n == 1:
-			w.Push("team/app", "", randomImage(random, pool, step)) // stands behind no tag
+			w.Push("team/app", "", randomImage(pool, step)) // stands behind no tag
 		case n == 2: // as if the version before had compared, which keeps no list
 			if _, err := w.Pool.Exec(t.Context(), `DELETE FROM repository_inventory WHERE random() < 0.5`); err != nil {
 				t.Fatal(err)
@@ -54,7 +54,7 @@ func TestComparingChangesIsComparingAll(t *testing.T) {
 			w.Switch(postgrestest.NewBuild(fmt.Sprint("build", step)))
 			settle(t, w)
 		default:
-			w.Push("team/app", tag, randomImage(random, pool, step))
+			w.Push("team/app", tag, randomImage(pool, step))
 		}
 		if diff := cmp.Diff(liveFindings(t, w), openFindings(t, w)); diff != "" {
 			t.Fatalf("step %d: the repository's findings (-live images +repository_finding):\n%s", step, diff)
@@ -113,9 +113,9 @@ func matchedPackages(random *rand.Rand) []postgrestest.Package {
 }
 
 // randomImage has some of the packages, now and then one that another owns.
-func randomImage(random *rand.Rand, pool []postgrestest.Package, n int) postgrestest.Image {
+func randomImage(pool []postgrestest.Package, n int) postgrestest.Image {
 	i := postgrestest.Image{Name: fmt.Sprint("image", n%40)}
-	random = rand.New(rand.NewPCG(uint64(n%40), 1)) // images of one name are the same
+	random := rand.New(rand.NewPCG(uint64(n%40), 1)) // images of one name are the same
 	for _, at := range random.Perm(len(pool))[:1+random.IntN(4)] {
 		p := pool[at]
 		if len(i.Packages) > 0 && random.IntN(3) == 0 {

@@ -100,7 +100,7 @@ func (t *traceReader) findImage(ctx context.Context) error {
 	if found.LastScan != nil {
 		t.facts.Scan = &report.Scan{ScanState: *found.LastScan}
 	}
-	if err != nil || found.Presence == "" {
+	if errs.Is(err, errs.NotFound) || found.Presence == "" {
 		return nil
 	}
 	t.facts.Image = &found.Image

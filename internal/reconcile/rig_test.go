@@ -74,10 +74,11 @@ func (r *rig) claim() reconcile.Run {
 	r.t.Helper()
 	run, err := r.store.ClaimReconciliation(r.t.Context(), map[string]string{"prod": r.rules.Fingerprint()})
 	r.ok(err)
-	if run == nil {
-		r.t.Fatal("there is no run to claim")
+	if run != nil {
+		return *run
 	}
-	return *run
+	r.t.Fatal("there is no run to claim")
+	return reconcile.Run{}
 }
 
 // run does a whole run, which has to end well.

@@ -45,7 +45,7 @@ func parseECRSNS(r request) ([]Item, error) {
 	inner.received = saneTime(parseTime(m.Timestamp), r.received) // of an event without a time
 	items, err := parseECREventBridge(inner)
 	if err != nil {
-		return []Item{r.judge(m.claim(snsNotification, ReasonMalformed))}, nil
+		return []Item{r.judge(m.claim(snsNotification, ReasonMalformed))}, nil //nolint:nilerr // a topic may carry any text; refused, it would come again
 	}
 	for i := range items {
 		if items[i].DedupeKey == "" {

@@ -62,7 +62,7 @@ func parseGARPubSub(r request) ([]Item, error) {
 	about = delivery{id: cmp.Or(m.ID, m.OldID), published: cmp.Or(m.Published, m.OldPublish)}
 	data, err := base64.StdEncoding.DecodeString(m.Data)
 	if err != nil {
-		return []Item{r.judge(about.claim(claim{ignored: ReasonMalformed}))}, nil
+		return []Item{r.judge(about.claim(claim{ignored: ReasonMalformed}))}, nil //nolint:nilerr // refused, it would come again for a week
 	}
 	return []Item{r.judge(about.claim(garClaim(data)))}, nil
 }

@@ -5,8 +5,8 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
-	"crypto/sha256"
+	_ "crypto/sha1"   // for crypto.SHA1
+	_ "crypto/sha256" // for crypto.SHA256
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -58,15 +58,13 @@ func (s *signer) sign(message map[string]any) {
 	if err := json.Unmarshal(must(json.Marshal(message)), &m); err != nil {
 		panic(err)
 	}
-	text, hash, sum := []byte(m.signed()), crypto.SHA256, []byte(nil)
+	hash := crypto.SHA256
 	if m.SignatureVersion == "1" {
-		digest := sha1.Sum(text)
-		hash, sum = crypto.SHA1, digest[:]
-	} else {
-		digest := sha256.Sum256(text)
-		sum = digest[:]
+		hash = crypto.SHA1
 	}
-	message["Signature"] = base64.StdEncoding.EncodeToString(must(rsa.SignPKCS1v15(nil, s.key, hash, sum)))
+	digest := hash.New()
+	_, _ = digest.Write([]byte(m.signed()))
+	message["Signature"] = base64.StdEncoding.EncodeToString(must(rsa.SignPKCS1v15(nil, s.key, hash, digest.Sum(nil))))
 }
 
 // token signs claims.

@@ -125,12 +125,12 @@ func (o *outside) keys(t *testing.T, c *clock) *Keys {
 	if err != nil {
 		t.Fatal(err)
 	}
-	real := outbound.NewTransport(outbound.Settings{Roots: roots})
-	real.Proxy, real.DisableKeepAlives = nil, true
-	real.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+	via := outbound.NewTransport(outbound.Settings{Roots: roots})
+	via.Proxy, via.DisableKeepAlives = nil, true
+	via.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, network, o.Listener.Addr().String())
 	}
-	k, err := New(Options{Transport: real, Now: c.Now})
+	k, err := New(Options{Transport: via, Now: c.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
