@@ -173,11 +173,12 @@ func TestADigestIsNotLinkedToARepositoryThatDoesNotHoldIt(t *testing.T) {
 				State, Reason, Answer    string
 				Counts, Platforms, Items any
 			}
-			if s.get("/api/v1/image?ref="+ref, &img); img.State != "failed" || img.Reason != "not_found" || img.Answer != "none" || img.Counts != nil {
-				t.Errorf("the repository's answer for the digest is %+v", img)
+			// The last scan of it failed for it, or found again that it is not there.
+			if status := s.get("/api/v1/image?ref="+ref, &img); status != http.StatusNotFound && (img.State != "failed" || img.Reason != "not_found" || img.Answer != "none" || img.Counts != nil) {
+				t.Errorf("the repository's answer for the digest is %d %+v", status, img)
 			}
-			if s.get("/api/v1/findings?ref="+ref, &page); page.Answer != "none" || page.Counts != nil || fmt.Sprint(page.Items) != "[]" {
-				t.Errorf("the repository's findings for the digest are %+v", page)
+			if status := s.get("/api/v1/findings?ref="+ref, &page); status != http.StatusNotFound && (page.Answer != "none" || page.Counts != nil || fmt.Sprint(page.Items) != "[]") {
+				t.Errorf("the repository's findings for the digest are %d %+v", status, page)
 			}
 			if n := s.count(`repository_finding f JOIN repository r ON r.id = f.repository_id WHERE r.name = 'team/b' AND f.vulnerability = 'CVE-2021-44228'`); n != 0 {
 				t.Errorf("%d findings of the other repository's image", n)
