@@ -210,7 +210,12 @@ var awkward = map[string][][]item{
 	"Python, linked and linked": {{text("usr/lib/python3/dist-packages/six-1.16.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: six\nVersion: 1.16.0\n"), text("usr/lib/python3/dist-packages/six-1.16.0.dist-info/RECORD", "six.py,sha256=abc,10\n"), link("venv/lib", "/usr/lib/python3")}, {link("usr/lib/python3/dist-packages/copy.dist-info", "six-1.16.0.dist-info")}},
 	"programs by other names":   {{busybox("opt/bb", "1.30.0"), link("bin/busybox", "/opt/bb"), link("sbin/busybox", "../bin/busybox")}, {busybox("opt/bb", "1.31.0")}},
 	"a library in two places":   {{text("opt/app.war", "PK\x03\x04 not really"), link("srv/app.jar", "/opt/app.war")}},
-	"an image in an image":      {{npm("rootfs/usr/lib/a", "a"), text("rootfs/var/lib/dpkg/status", deb("inner", "1")), link("rootfs/lib", "/usr/lib")}},
+	"Java and its programs": {{text("opt/java/release", "IMPLEMENTOR=\"Eclipse Adoptium\"\nJAVA_VERSION=\"17.0.9\"\nJAVA_RUNTIME_VERSION=\"17.0.9+9\"\nIMAGE_TYPE=\"JDK\"\n"), text("opt/java/bin/javac", "x"),
+		text("opt/java/bin/java", "\x7fELF\x02\x01\x01\x00\x00openjdk\x00java\x000.0\x0017.0.9+9\x00"), link("usr/bin/java", "/opt/java/bin/java")}},
+	"owned by two, one by a link": {{text("var/lib/dpkg/status", deb("a", "1")+deb("b", "1")), text("var/lib/dpkg/info/a.list", "/bin/busybox\n/usr/share/doc\n"),
+		text("var/lib/dpkg/info/a.md5sums", "d41d8cd98f00b204e9800998ecf8427e  bin/busybox\n"), text("var/lib/dpkg/info/b.md5sums", "d41d8cd98f00b204e9800998ecf8427e  usr/bin/busybox\nd41d8cd98f00b204e9800998ecf8427e  usr/lib/node_modules/x/package.json\n"),
+		busybox("usr/bin/busybox", "1.36.1"), link("bin", "usr/bin"), npm("usr/lib/node_modules/x", "x")}},
+	"an image in an image": {{npm("rootfs/usr/lib/a", "a"), text("rootfs/var/lib/dpkg/status", deb("inner", "1")), link("rootfs/lib", "/usr/lib")}},
 }
 
 // links is a chain of symbolic links to a package.

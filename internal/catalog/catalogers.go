@@ -83,9 +83,11 @@ var ofImages = []maker{
 }
 
 // remembering has each of these catalogers ask its memory first, and takes over
-// from syft what it then adds to their packages, so that this is remembered, too.
+// from syft what it then does with their packages.
 func (c *Cataloger) remembering(config *syft.CreateSBOMConfig) *syft.CreateSBOMConfig {
 	config.DataGeneration.GenerateCPEs = false
+	config.Relationships.PackageFileOwnershipOverlap = false
+	config.Relationships.ExcludeBinaryPackagesWithFileOwnershipOverlap = false
 	config = config.WithoutCatalogers()
 	for _, m := range ofImages {
 		config = config.WithCatalogers(pkgcataloging.NewCatalogerReference(

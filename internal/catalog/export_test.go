@@ -7,6 +7,7 @@ import (
 
 	stereoscope "github.com/anchore/stereoscope/pkg/image"
 	"github.com/anchore/syft/syft"
+	syftsbom "github.com/anchore/syft/syft/sbom"
 	"github.com/anchore/syft/syft/source/stereoscopesource"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
@@ -78,7 +79,7 @@ func (c *Cataloger) Stock(ctx context.Context, img v1.Image, ref image.Reference
 		return sbom.Document{}, err
 	}
 	bill, err := run(ctx, stereoscopesource.New(unpacked, stereoscopesource.ImageConfig{Reference: ref.String()}),
-		func() *syft.CreateSBOMConfig { return settings(c.options.Parallelism) })
+		func() *syft.CreateSBOMConfig { return settings(c.options.Parallelism) }, func(*syftsbom.SBOM) {})
 	if err != nil {
 		return sbom.Document{}, err
 	}

@@ -39,7 +39,7 @@ func (c *rememberer) Catalog(ctx context.Context, asked file.Resolver) ([]pkg.Pa
 	}
 	if known := c.memory.recall(c.name, r); known != nil {
 		c.count.asked("recalled")
-		return clonePackages(known.packages), slices.Clone(known.edges), known.err
+		return r.hand(clonePackages(known.packages)), slices.Clone(known.edges), known.err
 	}
 	c.count.asked("run")
 	w := newWatched(r, c.name)
@@ -50,27 +50,49 @@ func (c *rememberer) Catalog(ctx context.Context, asked file.Resolver) ([]pkg.Pa
 		// make nothing of, and are the same each time.
 		r.learn(&lesson{cataloger: c.name, questions: w.questions, packages: clonePackages(packages), edges: slices.Clone(edges), err: err})
 	}
-	return packages, edges, err
+	return r.hand(packages), edges, err
 }
 
-// finish adds what syft adds to what its catalogers find, and what would take
-// long to do each time.
+// finish does what syft does with what its catalogers find, so that it is
+// remembered as well.
 func (c *rememberer) finish(packages []pkg.Package) []pkg.Package {
 	for i := range packages {
 		p := &packages[i]
 		if p.FoundBy == "" {
 			p.FoundBy = c.name
 		}
-		if slices.ContainsFunc(p.CPEs, func(known cpe.CPE) bool { return known.Source != cpe.GeneratedSource }) {
-			continue
+		p.CPEs = withCPEs(*p)
+		if p.Language == "" {
+			p.Language = pkg.LanguageFromPURL(p.PURL)
 		}
-		more, ok := cpes.DictionaryFind(*p)
-		if !ok {
-			more = cpes.Generate(*p)
-		}
-		p.CPEs = append(p.CPEs, more...)
+		p.Licenses = withoutContents(p.Licenses)
 	}
 	return packages
+}
+
+// withCPEs adds the names a package may have in the CPE dictionary, or those made
+// up for it, unless it has one that somebody stated.
+func withCPEs(p pkg.Package) []cpe.CPE {
+	if slices.ContainsFunc(p.CPEs, func(known cpe.CPE) bool { return known.Source != cpe.GeneratedSource }) {
+		return p.CPEs
+	}
+	more, ok := cpes.DictionaryFind(p)
+	if !ok {
+		more = cpes.Generate(p)
+	}
+	return append(p.CPEs, more...)
+}
+
+// withoutContents leaves the texts of licenses out, as syft's settings have it.
+func withoutContents(set pkg.LicenseSet) pkg.LicenseSet {
+	if set.Empty() {
+		return set
+	}
+	all := set.ToSlice()
+	for i := range all {
+		all[i].Contents = ""
+	}
+	return pkg.NewLicenseSet(all...)
 }
 
 // clonePackages copies packages as far as syft changes them afterwards.

@@ -12,6 +12,7 @@ import (
 
 	stereofile "github.com/anchore/stereoscope/pkg/file"
 	"github.com/anchore/syft/syft/file"
+	"github.com/anchore/syft/syft/pkg"
 
 	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
 	"github.com/tidewaiter/tidewaiter/internal/catalog/overlay"
@@ -29,6 +30,7 @@ type resolver struct {
 
 	mu      sync.Mutex
 	learned []*lesson
+	found   []pkg.Package // that syft has stand-ins for
 }
 
 var _ file.Resolver = (*resolver)(nil)

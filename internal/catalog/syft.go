@@ -28,7 +28,7 @@ func (c *Cataloger) over(ctx context.Context, img *guardedImage, ref image.Refer
 	if err != nil {
 		return nil, err
 	}
-	bill, err := run(ctx, src, func() *syft.CreateSBOMConfig { return c.remembering(settings(c.options.Parallelism)) })
+	bill, err := run(ctx, src, func() *syft.CreateSBOMConfig { return c.remembering(settings(c.options.Parallelism)) }, src.resolver.settle)
 	if err == nil && img.failed() == nil {
 		c.memory.keep(src.resolver.learned)
 	}
@@ -160,11 +160,12 @@ func metadata(img *guardedImage, ref image.Reference) []stereoscope.AdditionalMe
 // keeping them changes nothing for the others. When one does (no package
 // manager writes such a record), the others are taken from a second run that
 // drops them.
-func run(ctx context.Context, src source.Source, settings func() *syft.CreateSBOMConfig) (*syftsbom.SBOM, error) {
+func run(ctx context.Context, src source.Source, settings func() *syft.CreateSBOMConfig, settle func(*syftsbom.SBOM)) (*syftsbom.SBOM, error) {
 	bill, err := createSBOM(ctx, src, settings())
 	if err != nil {
 		return nil, err
 	}
+	settle(bill)
 	without := versionless(bill)
 	if !anyOwner(without) {
 		return bill, nil
@@ -172,6 +173,7 @@ func run(ctx context.Context, src source.Source, settings func() *syft.CreateSBO
 	if bill, err = createSBOM(ctx, src, dropping(settings())); err != nil {
 		return nil, err
 	}
+	settle(bill)
 	bill.Artifacts.Packages.Add(without...)
 	return bill, nil
 }
