@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -22,8 +25,12 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
 )
 
-// asWorker makes the test program a worker process.
-const asWorker = "catalog-worker"
+// asWorker makes the test program a worker process, asEvil one that is in the
+// hands of an image.
+const (
+	asWorker = "catalog-worker"
+	asEvil   = "evil-worker"
+)
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == asWorker {
@@ -33,6 +40,9 @@ func TestMain(m *testing.M) {
 		}
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	if len(os.Args) > 2 && os.Args[1] == asEvil {
+		catalog.BeEvil(os.Args[2])
 	}
 	os.Exit(m.Run())
 }
@@ -117,6 +127,9 @@ func TestAWorkerFindsWhatWeFind(t *testing.T) {
 func under(t testing.TB, dir string) (files []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // of a worker that is going
+			return nil
+		}
 		if err == nil && !e.IsDir() && e.Name() != ".lock" {
 			files = append(files, path)
 		}
@@ -222,5 +235,96 @@ func TestARegistryThatFailsIsNotTheWorkersFault(t *testing.T) {
 	}
 	if _, err := y.Catalog(t.Context(), img, referTo(t, img)); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whatever a worker says, this process gets an error of its own, keeps nothing of
+// it and goes on.
+func TestAnEvilWorkerHurtsNobody(t *testing.T) {
+	img, err := sampleimage.Build(sampleimage.VulnerableContent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for how := range catalog.Evils() {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			y := newYard(t, func(_ *catalog.Options, s *sandbox.Options) { s.Args = []string{asEvil, how} })
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+			defer cancel()
+			if _, err := y.Catalog(ctx, img, referTo(t, img)); !errs.Is(err, errs.Malformed) || strings.Contains(err.Error(), "believed") {
+				t.Errorf("got %v, want kind malformed", err)
+			}
+			if kept := under(t, y.cache); len(kept) != 0 {
+				t.Errorf("kept: %v", kept)
+			}
+			if left := under(t, y.temp); len(left) != 0 {
+				t.Errorf("left: %v", left)
+			}
+			if how == "leaves garbage" {
+				// An honest one on the same cache.
+				honest := newYard(t, func(o *catalog.Options, s *sandbox.Options) {
+					o.CacheDir, s.Private[1].Parent, s.Readable = y.cache, y.cache, []string{y.cache}
+				})
+				if _, err := honest.Catalog(ctx, img, referTo(t, img)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// What a worker says of an error is bounded, and cannot make it one that has the
+// scan tried for ever or the credential doubted.
+func TestWhatAWorkerSaysOfErrors(t *testing.T) {
+	for kind, want := range map[errs.Kind]errs.Kind{
+		errs.TooLarge: errs.TooLarge, errs.Bomb: errs.Bomb, errs.Unauthorized: errs.Malformed, errs.NotFound: errs.Malformed, "made up": errs.Malformed,
+	} {
+		got := catalog.FailureError(kind, strings.Repeat("x\x00\xff", 100_000))
+		if errs.KindOf(got) != want || len(got.Error()) > 3000 || strings.ContainsRune(got.Error(), 0) {
+			t.Errorf("%s became %s with %d bytes", kind, errs.KindOf(got), len(got.Error()))
+		}
+	}
+}
+
+func TestAnImageHasItsTime(t *testing.T) {
+	y := newYard(t, func(o *catalog.Options, _ *sandbox.Options) { o.MaxTime = time.Millisecond })
+	img, err := sampleimage.Build(sampleimage.VulnerableContent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*catalog.Cataloger{y.Cataloger, cataloger(t).With(catalog.Options{TempDir: t.TempDir(), MaxTime: time.Nanosecond}, 0)} {
+		_, err = c.Catalog(t.Context(), img, referTo(t, img))
+		if !errs.Is(err, errs.Timeout) || !strings.Contains(err.Error(), "needs more than 1") || !strings.Contains(errs.Hint(err), "limits.image_time") {
+			t.Errorf("got %v (%s), want kind timeout and what to do", err, errs.Hint(err))
+		}
+	}
+}
+
+func TestAnImageHasItsMemory(t *testing.T) {
+	y := newYard(t, func(_ *catalog.Options, s *sandbox.Options) { s.Memory = 1 << 20 })
+	img, err := sampleimage.Build(sampleimage.VulnerableContent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := y.Catalog(t.Context(), img, referTo(t, img)); !errs.Is(err, errs.TooLarge) || !strings.Contains(err.Error(), "needs more than 1 MiB of memory") {
+		t.Errorf("got %v, want kind too_large and how much", err)
+	}
+}
+
+func TestWithoutACacheNothingStays(t *testing.T) {
+	y := newYard(t, func(o *catalog.Options, s *sandbox.Options) {
+		o.CacheDir, s.Readable, s.Private[1].Parent = "", nil, o.TempDir
+	})
+	img, err := sampleimage.Build(sampleimage.VulnerableContent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := y.Catalog(t.Context(), img, referTo(t, img)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := append(under(t, y.temp), under(t, y.cache)...); len(left) != 0 {
+		t.Errorf("left: %v", left)
 	}
 }

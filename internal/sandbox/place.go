@@ -49,7 +49,7 @@ func (p *Pool) await(ctx context.Context, place *place) (*child, error) {
 	}
 	select {
 	case <-ctx.Done():
-		return nil, errs.Op("sandbox: wait for a worker", ctx.Err())
+		return nil, errs.Op("sandbox: wait for a worker", context.Cause(ctx))
 	case <-place.next.done:
 	}
 	if err := place.next.err; err != nil {

@@ -130,7 +130,7 @@ func (p *Pool) Run(ctx context.Context, job Job) error {
 	case <-p.ctx.Done():
 		return errClosed()
 	case <-ctx.Done():
-		return errs.Op("sandbox: wait for a worker", ctx.Err())
+		return errs.Op("sandbox: wait for a worker", context.Cause(ctx))
 	case place = <-p.free:
 	}
 	defer func() { p.free <- place }()
