@@ -251,6 +251,35 @@ func (s *service) pushedRaw(repository, tag string, a hostile.Artifact) {
 		WHERE r.name = $1 AND t.name = $2 AND m.digest = $3 AND m.state NOT IN ('queued', 'running')`, repository, tag, a.Digest())
 }
 
+func TestLayersThatTheRegistryNeedNotHaveAreLeftOut(t *testing.T) {
+	var lies hostile.Registry
+	var host string
+	s := start(t, liar(t, &lies), func(c *config.Config) { host = c.Registries[len(c.Registries)-1].Host })
+	const foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+	base := func(of string) hostile.Blob { return hostile.Layer(hostile.Files("Files/Windows/base", of), hostile.Gzip) }
+	app := hostile.Layer(hostile.Files("Files/app/node_modules/lodash/package.json", hostile.NPM("lodash", "4.17.15")), hostile.Gzip)
+	windows := map[string]any{"os": "windows", "os.version": "10.0.17763.1"}
+	for tag, c := range map[string]struct {
+		from    hostile.Image
+		partial string
+		answer  report.Answer
+	}{
+		"absent": {hostile.Image{Docker: true, Config: windows, Layers: []hostile.Blob{hostile.Elsewhere(base("absent"), foreign, "https://mcr.example.com/base"), app}},
+			"windows: what Windows itself installs is not seen; layers: 1 of 2 are kept outside the registry and were not read", report.Partial},
+		"there": {hostile.Image{Docker: true, Config: windows, Layers: []hostile.Blob{hostile.Typed(base("there"), foreign), app}},
+			"windows: what Windows itself installs is not seen", report.Partial},
+		"linux": {hostile.Over(hostile.Elsewhere(base("linux"), "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", "https://example.com/base"), app),
+			"layers: 1 of 3 are kept outside the registry and were not read", report.Partial},
+	} {
+		ref := s.told("foreign/"+tag, c.from.Artifact(), &lies, host)
+		var got report.Image
+		s.get("/api/v1/image?wait=60s&ref="+ref, &got)
+		if got.State != report.StateDone || got.Answer != c.answer || got.Complete || got.Counts == nil || got.Counts.Total == 0 || got.Platforms[0].Partial != c.partial {
+			t.Errorf("%s: %s (%s) %s, partial: %q, %s", tag, got.State, got.Reason, got.Answer, got.Platforms[0].Partial, got.Detail)
+		}
+	}
+}
+
 func TestAChildThatGoesAwayLaterIsTold(t *testing.T) {
 	s := start(t)
 	gone := hostile.On(hostile.Over(hostile.Layer(hostile.Files("x", "y"), hostile.Gzip)).Artifact(), "linux", "s390x")

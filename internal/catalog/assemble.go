@@ -37,7 +37,7 @@ func (c *Cataloger) assemble(img *guardedImage, ref image.Reference, read []*lay
 	}
 	r := &resolver{layers: read, budget: img.budget, memory: c.memory}
 	for i, l := range read {
-		m := stereoscope.LayerMetadata{Index: uint(i), Digest: img.layers[i].diffID.String(), MediaType: img.layers[i].mediaType}
+		m := stereoscope.LayerMetadata{Index: uint(i), Digest: img.layers[i].listed.String(), MediaType: img.layers[i].mediaType}
 		for _, e := range l.Entries {
 			m.Size += e.Size
 		}

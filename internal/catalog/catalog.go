@@ -151,8 +151,9 @@ func (c *Cataloger) Version() string { return "syft-" + syftVersion + "/" + sett
 
 // Catalog reads every layer of img and returns its SBOM. ref names the image in
 // the document; when it has a digest, img's manifest and config are checked
-// against it. Layers are checked against the config's diffIDs. Without a CacheDir
-// nothing stays on disk.
+// against it. Layers are checked against the config's diffIDs. Those that their
+// owner keeps outside of the registry are left out, which the document's Unseen
+// says. Without a CacheDir nothing stays on disk.
 //
 // Errors are Malformed when the content contradicts itself or cannot be read,
 // TooLarge when a limit of Options is exceeded, Bomb when that of the ratio is,
@@ -163,6 +164,9 @@ func (c *Cataloger) Catalog(ctx context.Context, img v1.Image, ref image.Referen
 	ctx, cancel := c.bounded(ctx)
 	defer cancel()
 	guarded, err := guard(img, ref.Digest, c.options)
+	if err == nil {
+		err = guarded.leaveOut()
+	}
 	switch {
 	case err != nil:
 	case c.options.Workers != nil && guarded.manifest != nil:
@@ -173,6 +177,7 @@ func (c *Cataloger) Catalog(ctx context.Context, img v1.Image, ref image.Referen
 	if err != nil {
 		return sbom.Document{}, errs.Op("catalog: "+ref.String(), err)
 	}
+	doc.Unseen = guarded.unseen()
 	return doc, nil
 }
 

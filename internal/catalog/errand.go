@@ -111,7 +111,7 @@ func (e *errand) order() error {
 		return readError("read manifest", err)
 	}
 	for _, f := range []sandbox.Frame{
-		frame(kindImage, imageOrder{Reference: e.ref, MediaType: string(mediaType), Bounds: e.cataloger.options.bounds()}),
+		frame(kindImage, imageOrder{Reference: e.ref, MediaType: string(mediaType), Missing: e.img.missing, Bounds: e.cataloger.options.bounds()}),
 		{Kind: kindManifest, Body: manifest},
 		{Kind: kindConfig, Body: config},
 	} {
@@ -191,6 +191,7 @@ func (c *Cataloger) receive(conn *sandbox.Conn, f sandbox.Frame) (sbom.Document,
 	if err := json.Unmarshal(f.Body, &o); err != nil || o.Packages < 0 || o.Packages > c.options.MaxPackages {
 		return sbom.Document{}, conn.Broke("an outcome that cannot be")
 	}
+	c.options.Metrics.told(o.Recalled, o.Run)
 	doc := sbom.Document{Tool: o.Tool, ToolVersion: o.ToolVersion, Packages: o.Packages, OS: o.OS, Distro: o.Distro}
 	body, err := conn.Receive(c.longest)
 	if err != nil {

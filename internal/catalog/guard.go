@@ -24,6 +24,7 @@ type guardedImage struct {
 	v1.Image
 	manifest []byte // nil when the image was named without a digest
 	layers   []*guardedLayer
+	missing  []int // those of layers that are left out
 	budget   *budget
 }
 
@@ -47,7 +48,7 @@ func guard(img v1.Image, digest image.Digest, o Options) (*guardedImage, error) 
 		return nil, errs.New(errs.Malformed, "the config lists %d layers, the manifest %d", len(config.RootFS.DiffIDs), len(all))
 	}
 	for i, l := range all {
-		guarded := &guardedLayer{Layer: l, number: i, diffID: config.RootFS.DiffIDs[i], budget: g.budget}
+		guarded := &guardedLayer{Layer: l, number: i, diffID: config.RootFS.DiffIDs[i], listed: config.RootFS.DiffIDs[i], budget: g.budget}
 		if guarded.mediaType, err = checkMediaType(i, l); err != nil {
 			return nil, err
 		}
@@ -65,7 +66,7 @@ func guard(img v1.Image, digest image.Digest, o Options) (*guardedImage, error) 
 // again is the image with nothing of its budget spent.
 func (g *guardedImage) again() *guardedImage {
 	o := g.budget.options
-	c := &guardedImage{Image: g.Image, manifest: g.manifest, budget: &budget{options: o, bytes: o.MaxUncompressedBytes, entries: o.MaxEntries}}
+	c := &guardedImage{Image: g.Image, manifest: g.manifest, missing: g.missing, budget: &budget{options: o, bytes: o.MaxUncompressedBytes, entries: o.MaxEntries}}
 	for _, l := range g.layers {
 		fresh := *l
 		fresh.budget = c.budget
@@ -124,6 +125,7 @@ type guardedLayer struct {
 	v1.Layer
 	number     int
 	diffID     v1.Hash
+	listed     v1.Hash // in the config; diffID is another when the layer is left out
 	mediaType  types.MediaType
 	blob       string // its digest; empty when unknown
 	compressed int64  // its size; 0 when unknown

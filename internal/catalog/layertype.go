@@ -17,7 +17,7 @@ func checkMediaType(number int, l v1.Layer) (types.MediaType, error) {
 	}
 	switch mediaType {
 	case types.OCILayer, types.OCILayerZStd, types.OCIUncompressedLayer, types.OCIRestrictedLayer, types.OCIUncompressedRestrictedLayer,
-		types.DockerLayer, types.DockerForeignLayer, types.DockerUncompressedLayer,
+		restrictedZstd, types.DockerLayer, types.DockerForeignLayer, types.DockerUncompressedLayer,
 		stereoscope.BuildKitZstdCompressedLayer, stereoscope.BuildKitZstdCompressedLayerAlt:
 		return mediaType, nil
 	}

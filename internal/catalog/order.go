@@ -55,6 +55,7 @@ func (b bounds) options(tempDir string) Options {
 type imageOrder struct {
 	Reference image.Reference
 	MediaType string
+	Missing   []int // layers that are left out
 	Bounds    bounds
 }
 
@@ -93,10 +94,12 @@ type outcome struct {
 	Tool, ToolVersion string
 	Packages          int
 	OS, Distro        string
+	// Recalled and Run count catalogers, for the metrics.
+	Recalled, Run int
 }
 
-func outcomeOf(d sbom.Document) outcome {
-	return outcome{d.Tool, d.ToolVersion, d.Packages, d.OS, d.Distro}
+func outcomeOf(d sbom.Document, t *tally) outcome {
+	return outcome{d.Tool, d.ToolVersion, d.Packages, d.OS, d.Distro, int(t.recalled.Swap(0)), int(t.run.Swap(0))}
 }
 
 // failure is an error on its way.

@@ -55,6 +55,9 @@ func (w *worker) begin(first sandbox.Frame) (*imageJob, error) {
 	}
 	c := w.bound(order.Bounds)
 	guarded, err := guard(img, order.Reference.Digest, c.options)
+	if err == nil {
+		err = guarded.withhold(order.Missing)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -262,10 +262,11 @@ type occurrenceRow struct {
 
 func finishManifest(ctx context.Context, tx pgx.Tx, manifestID, inventoryID int64, a scan.Answer) error {
 	const finish = `
-		UPDATE manifest SET inventory_id = $2, catalog_version = $3, partial = $4, state = 'done', reason = '', detail = '',
+		UPDATE manifest SET inventory_id = $2, catalog_version = $3, state = 'done', reason = '', detail = '',
+		       partial = CASE WHEN $5 THEN $4 ELSE partial END, -- what was not catalogued anew is as whole as it was
 		       scanned_at = now(), lease_token = NULL, lease_until = NULL
 		 WHERE id = $1`
-	if _, err := tx.Exec(ctx, finish, manifestID, inventoryID, a.CatalogVersion, a.Partial); err != nil {
+	if _, err := tx.Exec(ctx, finish, manifestID, inventoryID, a.CatalogVersion, cleanText(a.Partial), a.Document != nil); err != nil {
 		return err
 	}
 	return refreshParents(ctx, tx, manifestID)

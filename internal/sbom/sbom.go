@@ -56,6 +56,9 @@ type Document struct {
 	// OS is the operating system the document names, as "linux" or "windows";
 	// empty when it names none.
 	OS string
+	// Unseen says which part of an image nobody could look into; empty when there is
+	// none.
+	Unseen string
 	// Distro is the distribution as os-release names it, "debian 12"; empty
 	// when there is none.
 	Distro string

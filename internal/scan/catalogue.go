@@ -27,6 +27,10 @@ func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
 	if a.Partial == "" {
 		a.Partial = Partial(doc.OS)
 	}
+	if a.Partial != "" && doc.Unseen != "" {
+		a.Partial += "; "
+	}
+	a.Partial += doc.Unseen
 	return r.phase(PhaseInventory, m.Platform.String(), func() (n int64, err error) {
 		a.Inventory, err = r.Matcher.Inventory(ctx, doc)
 		doc.Value = nil // it takes room that nobody needs from here on
