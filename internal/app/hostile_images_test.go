@@ -29,6 +29,7 @@ type sizes struct {
 	archives                                                                  int
 	// bombs is the reason that bombs give.
 	bombs  string
+	wait   time.Duration // for all of them
 	limits option
 }
 
@@ -192,7 +193,7 @@ func TestHostileImagesEndInTheirStates(t *testing.T) {
 			s.told(fmt.Sprintf("good/g%d", i), hostile.Over(hostile.Layer(hostile.Files("good", fmt.Sprint(i)), hostile.Gzip)).Artifact(), nil, "")
 		}
 	}
-	s.untilWithin(10*time.Minute, `(SELECT count(DISTINCT repository_id) FROM scan) >= $1 AND NOT EXISTS (SELECT 1 FROM scan WHERE state IN ('queued', 'running'))`, len(cases)+len(cases)/10)
+	s.untilWithin(hostileSizes.wait, `(SELECT count(DISTINCT repository_id) FROM scan) >= $1 AND NOT EXISTS (SELECT 1 FROM scan WHERE state IN ('queued', 'running'))`, len(cases)+len(cases)/10)
 	if grown := watch() - before; grown > 1<<30 {
 		t.Errorf("the service held %d MiB more than before", grown>>20)
 	}
