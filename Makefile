@@ -1,6 +1,7 @@
 # Every target is a short way to say something longer; `make` alone lists them.
 .DEFAULT_GOAL := help
 SHARED ?= ../shared
+BENCH ?= # more arguments of bench-engine
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -47,6 +48,12 @@ bench: ## measure functions, then a whole service over images in SHARED=DIR
 	go run ./cmd/bench burst
 	go build -o bin/grype github.com/anchore/grype/cmd/grype
 	go run ./cmd/bench scan --images $(SHARED)/data/images --database $(firstword $(wildcard $(SHARED)/data/vulndb/full/*.tar.zst)) --grype bin/grype
+
+.PHONY: bench-engine
+bench-engine: build ## measure the scan engine beside the raw limit and the grype CLI over SHARED=DIR
+	go build -o bin/grype github.com/anchore/grype/cmd/grype
+	go run ./cmd/bench engine --images $(SHARED)/data/images --database $(firstword $(wildcard $(SHARED)/data/vulndb/full/*.tar.zst)) \
+	  --tidewaiter bin/tidewaiter --grype bin/grype $(BENCH)
 
 .PHONY: fmt
 fmt: ## format the code

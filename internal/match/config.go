@@ -2,6 +2,8 @@ package match
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/anchore/grype/grype/distro"
@@ -12,6 +14,7 @@ import (
 	"github.com/anchore/grype/grype/matcher/java"
 	"github.com/anchore/grype/grype/matcher/rpm"
 	"github.com/anchore/grype/grype/matcher/stock"
+	"github.com/anchore/grype/grype/pkg"
 	"github.com/anchore/grype/grype/version"
 	syft "github.com/anchore/syft/syft/pkg"
 
@@ -57,6 +60,21 @@ func kernelHeaders() []grypematch.IgnoreRule {
 		rule(syft.DebPkg, "linux-libc-dev", "linux"),
 		rule(syft.DebPkg, "linux-kbuild-.*", "linux.*"),
 	}
+}
+
+// ofKernel reports whether the rules of kernelHeaders may be about a package: all
+// of them name its source. Each rule compiles patterns anew for each package.
+func ofKernel(p pkg.Package) bool {
+	return slices.ContainsFunc(p.Upstreams, func(u pkg.UpstreamPackage) bool {
+		return strings.Contains(u.Name, "linux") || strings.Contains(u.Name, "kernel")
+	})
+}
+
+// explicitlyIgnored reports whether grype's own list of false positives has
+// packages of a type. It goes through all of its rules for each match. A test
+// holds the types to grype's source.
+func explicitlyIgnored(t syft.Type) bool {
+	return t == syft.JavaPkg || t == syft.GoModulePkg || t == syft.GemPkg || t == syft.DebPkg
 }
 
 // configName names everything of ours that decides results besides the database

@@ -32,6 +32,7 @@ import (
 	"github.com/anchore/grype/grype/matcher/rust"
 	"github.com/anchore/grype/grype/matcher/stock"
 	"github.com/anchore/grype/grype/pkg"
+	syft "github.com/anchore/syft/syft/pkg"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -102,6 +103,34 @@ func TestIgnoreRulesAreTheCLIs(t *testing.T) {
 	}
 	if diff := cmp.Diff(theirs, ours); diff != "" {
 		t.Errorf("default ignore rules (-grype CLI +ours):\n%s", diff)
+	}
+}
+
+// TestRulesAreAskedWhereTheyApply holds what is skipped to the rules themselves:
+// the types of grype's list of false positives, and the source packages that the
+// CLI's default rules name.
+func TestRulesAreAskedWhereTheyApply(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join(grypeSource(t), "grype", "match", "explicit_ignores.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]bool{}
+	for _, m := range regexp.MustCompile(`typ:\s+string\(syftPkg\.(\w+)\)`).FindAllStringSubmatch(string(source), -1) {
+		types[m[1]] = true
+	}
+	want := map[string]bool{"JavaPkg": true, "GoModulePkg": true, "GemPkg": true, "DebPkg": true}
+	if diff := cmp.Diff(types, want); diff != "" || strings.Count(string(source), "typ:") != 7 {
+		t.Errorf("types of grype's list (-grype +ours), %d entries:\n%s", strings.Count(string(source), "typ:"), diff)
+	}
+	for _, p := range []syft.Type{syft.JavaPkg, syft.GoModulePkg, syft.GemPkg, syft.DebPkg} {
+		if !explicitlyIgnored(p) {
+			t.Errorf("%s is not asked for", p)
+		}
+	}
+	for _, r := range kernelHeaders() {
+		if name := strings.TrimSuffix(r.Package.UpstreamName, ".*"); !ofKernel(pkg.Package{Upstreams: []pkg.UpstreamPackage{{Name: name}}}) {
+			t.Errorf("the rule for %s of %s is not asked for", r.Package.Name, r.Package.UpstreamName)
+		}
 	}
 }
 

@@ -61,14 +61,21 @@ func (s *Session) verdicts(ctx context.Context, p inventory.Package) (*verdicts,
 		if err != nil {
 			return nil, errs.Op("match: judge "+describe(p), err)
 		}
-		remaining, dropped := grypematch.ApplyExplicitIgnoreRules(nil, grypematch.NewMatches(found...))
+		remaining := grypematch.NewMatches(found...)
+		if explicitlyIgnored(subject.Type) && len(found) > 0 {
+			var dropped []grypematch.IgnoredMatch
+			remaining, dropped = grypematch.ApplyExplicitIgnoreRules(nil, remaining)
+			v.ignored = append(v.ignored, dropped...)
+		}
 		kept = append(kept, remaining.Sorted()...)
-		v.ignored = append(v.ignored, dropped...)
 		v.filters = append(v.filters, filters...)
 	}
-	remaining, ignored := grypematch.ApplyIgnoreRules(grypematch.NewMatches(kept...), kernelHeaders())
-	v.matches = remaining
-	v.ignored = append(v.ignored, ignored...)
+	v.matches = grypematch.NewMatches(kept...)
+	if ofKernel(subject) {
+		var ignored []grypematch.IgnoredMatch
+		v.matches, ignored = grypematch.ApplyIgnoreRules(v.matches, kernelHeaders())
+		v.ignored = append(v.ignored, ignored...)
+	}
 	return v, nil
 }
 

@@ -21,6 +21,7 @@ type reader struct {
 	cwe  memory[v6.CWEHandle]
 
 	unaffected scopes
+	affected   affected
 }
 
 // GetDB hands out grype's connection. Grype asks its reader for it behind the
