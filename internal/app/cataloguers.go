@@ -34,6 +34,7 @@ func (a *App) newCataloger() *catalog.Cataloger {
 		o := workerOptions(a.config)
 		o.Logger, o.Metrics = a.logger, sandbox.NewMetrics(a.metrics)
 		o.Guard = func() error { return cataloger.Room() }
+		sandbox.Hide()
 		a.workers = sandbox.New(o)
 		options.Workers = a.workers
 	}

@@ -1,6 +1,8 @@
 package catalog
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
@@ -8,6 +10,7 @@ import (
 
 // Metrics count what cataloguing takes. A nil *Metrics counts nothing.
 type Metrics struct {
+	tally   *tally // in place of all others
 	layers  *prometheus.CounterVec
 	skipped prometheus.Counter
 	written prometheus.Counter
@@ -94,9 +97,33 @@ func (m *Metrics) kept(v variant, k *layers.Kept) {
 
 // asked counts a cataloger.
 func (m *Metrics) asked(outcome string) {
-	if m != nil {
+	switch {
+	case m == nil:
+	case m.tally != nil:
+		m.tally.asked(outcome)
+	default:
 		m.found.WithLabelValues(outcome).Inc()
 	}
+}
+
+// told takes down what a worker process counted.
+func (m *Metrics) told(recalled, run int) {
+	const most = 1000 // there are not so many catalogers
+	if m != nil && recalled >= 0 && run >= 0 && recalled+run <= most {
+		m.found.WithLabelValues("recalled").Add(float64(recalled))
+		m.found.WithLabelValues("run").Add(float64(run))
+	}
+}
+
+// tally is what a worker process counts of a job, for another to take down.
+type tally struct{ recalled, run atomic.Int64 }
+
+func (t *tally) asked(outcome string) {
+	if outcome == "recalled" {
+		t.recalled.Add(1)
+		return
+	}
+	t.run.Add(1)
 }
 
 func (m *Metrics) size(store *layers.Store) {

@@ -52,12 +52,14 @@ type worker struct {
 	peer      *sandbox.Peer
 	take      TakeInventory
 	cataloger *Cataloger
+	tally     tally // of the job
 }
 
 // bound returns the cataloger with the limits of a job.
 func (w *worker) bound(b bounds) *Cataloger {
 	c := *w.cataloger
 	c.options = b.options(w.peer.Dirs()[workDir])
+	c.options.Metrics = &Metrics{tally: &w.tally}
 	return &c
 }
 
@@ -87,7 +89,7 @@ func (w *worker) finish(r result) {
 	}
 	// Sending fails only when nobody is left who listens.
 	for _, f := range []sandbox.Frame{
-		frame(kindDone, outcomeOf(r.doc)), {Kind: kindDocument, Body: r.doc.JSON}, {Kind: kindInventory, Body: taken},
+		frame(kindDone, outcomeOf(r.doc, &w.tally)), {Kind: kindDocument, Body: r.doc.JSON}, {Kind: kindInventory, Body: taken},
 	} {
 		_ = w.peer.Send(f)
 	}

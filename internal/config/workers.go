@@ -22,7 +22,7 @@ type Workers struct {
 	MaxAttempts int `yaml:"max_attempts" default:"6"`
 	// Where images are read: `process` for processes beside the service, which have no credential, no database and no network, and are killed when they take more than an image may; `none` for the service itself, which then has no such bounds.
 	Isolation string `yaml:"isolation" default:"process" env:"TIDEWAITER_WORKERS_ISOLATION"`
-	// Images after which such a process is replaced by a fresh one; 0 for never. It is after every failure, too.
+	// Images after which such a process is replaced by a fresh one; 0 for never. One that crashed, or had to be killed, is replaced at once.
 	ImagesPerProcess int `yaml:"images_per_process" default:"200"`
 }
 

@@ -36,7 +36,9 @@ func (p *Pool) begin(place *place, why string) {
 	p.options.Metrics.start(why)
 	p.moving.Go(func() {
 		defer close(s.done)
-		s.child, s.err = p.startChild()
+		if s.child, s.err = p.startChild(); s.err != nil && p.ctx.Err() == nil {
+			p.options.Logger.Warn("worker process does not start", "error", s.err)
+		}
 	})
 }
 

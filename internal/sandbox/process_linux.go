@@ -26,7 +26,7 @@ func widen(pipe *os.File) {
 // it, it leaves no core, no file of it grows beyond what it may write, and one
 // great leap of memory that the watch would see too late is refused.
 func settleIn(h hello) {
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	Hide()
 	limit := func(resource int, n uint64) {
 		_ = unix.Setrlimit(resource, &unix.Rlimit{Cur: n, Max: n})
 	}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package sandbox
+
+// Hide does nothing here.
+func Hide() {}
