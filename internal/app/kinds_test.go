@@ -256,7 +256,9 @@ func TestLayersThatTheRegistryNeedNotHaveAreLeftOut(t *testing.T) {
 	var host string
 	s := start(t, liar(t, &lies), func(c *config.Config) { host = c.Registries[len(c.Registries)-1].Host })
 	const foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
-	base := func(of string) hostile.Blob { return hostile.Layer(hostile.Files("Files/Windows/base", of), hostile.Gzip) }
+	base := func(of string) hostile.Blob {
+		return hostile.Layer(hostile.Files("Files/Windows/base", of), hostile.Gzip)
+	}
 	app := hostile.Layer(hostile.Files("Files/app/node_modules/lodash/package.json", hostile.NPM("lodash", "4.17.15")), hostile.Gzip)
 	windows := map[string]any{"os": "windows", "os.version": "10.0.17763.1"}
 	for tag, c := range map[string]struct {
