@@ -10,8 +10,8 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
-// profileSeconds is how long a CPU profile looks at a part.
-const profileSeconds = 6 * time.Second
+// profileTime is how long a CPU profile looks at a part.
+const profileTime = 6 * time.Second
 
 // many is how one run over many pushes went.
 type many struct {
@@ -52,7 +52,7 @@ func printManyHeader(text string) {
 func (b *berth) load(ctx context.Context, all []pushed, profile string) (m many, err error) {
 	m.pushes = len(all)
 	before, database, stop := usageOf(b.pid()), usageOf(b.server.PID()), watch(ctx, b.pid())
-	err = b.profiled(ctx, profile, profileSeconds, func() (err error) {
+	err = b.profiled(ctx, profile, profileTime, func() (err error) {
 		m.took, err = b.burst(ctx, all)
 		m.cpu, m.postgres = usageOf(b.pid()).since(before).cpu, usageOf(b.server.PID()).since(database).cpu
 		return err

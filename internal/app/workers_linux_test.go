@@ -90,6 +90,7 @@ func TestWorkersThatAreKilledCostNoScan(t *testing.T) {
 
 // What an image takes beyond its budget is its state and reason.
 func TestImagesOverABudgetOfTheirWorkerSaySo(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name   string
 		limit  func(*config.Limits)

@@ -50,8 +50,8 @@ type held struct {
 // mostInPlace bounds how many lessons are tried.
 const mostInPlace = 8
 
-func newMemory(max int64) *memory {
-	return &memory{seed: maphash.MakeSeed(), max: max, first: map[string]question{}, shelf: map[place]*list.List{}, used: list.New()}
+func newMemory(most int64) *memory {
+	return &memory{seed: maphash.MakeSeed(), max: most, first: map[string]question{}, shelf: map[place]*list.List{}, used: list.New()}
 }
 
 func (m *memory) hash() *maphash.Hash {

@@ -77,13 +77,13 @@ func (s *settling) through(into map[artifact.ID][]string, owner *pkg.Package, p 
 	if s.paths[p] {
 		s.throughPath(into, owner, p)
 	}
-	real, ok := s.real(p)
-	if !ok || real == p || !s.paths[real] {
+	actual, ok := s.actual(p)
+	if !ok || actual == p || !s.paths[actual] {
 		return
 	}
 	// Not by a link when another package of the kind lists the file itself.
-	if !s.listed(owner.Type, real, owned) {
-		s.throughPath(into, owner, real)
+	if !s.listed(owner.Type, actual, owned) {
+		s.throughPath(into, owner, actual)
 	}
 }
 

@@ -168,15 +168,15 @@ func isFromBytes(metadata any) bool {
 	return false
 }
 
-// real is the file that a path leads to.
-func (s *settling) real(p string) (real string, ok bool) {
+// actual is the file that a path leads to.
+func (s *settling) actual(p string) (actual string, ok bool) {
 	at, ok := s.resolver.tree.Find(p)
 	if !ok {
 		return "", false
 	}
 	f, ok := s.resolver.tree.File(at)
-	if real = s.resolver.tree.Path(at); !ok || real == "/" || s.resolver.isDirectory(f) {
+	if actual = s.resolver.tree.Path(at); !ok || actual == "/" || s.resolver.isDirectory(f) {
 		return "", false
 	}
-	return real, true
+	return actual, true
 }

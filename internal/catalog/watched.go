@@ -84,14 +84,14 @@ func (m *memory) answer(r *resolver, about subject, of string) uint64 {
 // identity names what is at a location, or with follow the file that its content
 // is that of.
 func (r *resolver) identity(of string, follow bool) []string {
-	real, system, _ := strings.Cut(of, argumentEnd)
-	at, f, err := r.at(file.NewLocationFromCoordinates(file.NewCoordinates(real, system)))
+	actual, system, _ := strings.Cut(of, argumentEnd)
+	at, f, err := r.at(file.NewLocationFromCoordinates(file.NewCoordinates(actual, system)))
 	if err != nil {
 		return nil
 	}
 	if follow && (f.Type == tar.TypeSymlink || f.Type == tar.TypeLink) {
 		var ok bool
-		if at, ok = r.tree.Find(real); !ok {
+		if at, ok = r.tree.Find(actual); !ok {
 			return nil
 		}
 		f, _ = r.tree.File(at)

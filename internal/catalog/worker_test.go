@@ -241,6 +241,7 @@ func TestARegistryThatFailsIsNotTheWorkersFault(t *testing.T) {
 // Whatever a worker says, this process gets an error of its own, keeps nothing of
 // it and goes on.
 func TestAnEvilWorkerHurtsNobody(t *testing.T) {
+	t.Parallel()
 	img, err := sampleimage.Build(sampleimage.VulnerableContent())
 	if err != nil {
 		t.Fatal(err)

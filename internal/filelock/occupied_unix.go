@@ -11,7 +11,7 @@ import (
 func occupied(info fs.FileInfo) int64 {
 	const unit = 512
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return int64(s.Blocks) * unit
+		return s.Blocks * unit
 	}
 	return info.Size()
 }

@@ -101,7 +101,7 @@ func (p *Private) Size(enough int64) (total int64) {
 	const block = 4 << 10
 	_ = filepath.WalkDir(p.path, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil // it was deleted meanwhile, or is unreadable
+			return nil //nolint:nilerr // it was deleted meanwhile, or is unreadable
 		}
 		total += block
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {

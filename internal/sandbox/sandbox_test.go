@@ -62,6 +62,7 @@ func TestJobsRunBesideEachOther(t *testing.T) {
 }
 
 func TestWhatBreaksAChildCostsThatJobOnly(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		order string
 		kind  errs.Kind
@@ -122,6 +123,7 @@ func TestAJobWhoseChildrenTheSystemKillsIsTriedLater(t *testing.T) {
 }
 
 func TestAHangEndsWithItsDeadline(t *testing.T) {
+	t.Parallel()
 	for _, order := range []string{"hang", "spin"} {
 		t.Run(order, func(t *testing.T) {
 			t.Parallel()

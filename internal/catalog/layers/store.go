@@ -153,7 +153,7 @@ func (s *Store) open(name string, limits Limits) (*Layer, error) {
 	}
 	if err != nil {
 		s.discard(name)
-		return nil, nil
+		return nil, nil //nolint:nilerr // it is read again
 	}
 	if err := x.spend(limits); err != nil {
 		_ = l.Close()

@@ -89,9 +89,9 @@ func (t *Tree) ByMIME(types ...string) []Hit {
 // sorted leaves out what is no file and sorts the rest.
 func (t *Tree) sorted(hits []Hit) []Hit {
 	hits = slices.DeleteFunc(hits, func(h Hit) bool { return t.nodes[h.Place].file == none })
-	real := func(h Hit) bool { return t.nodes[h.Place].path == h.Request }
+	itself := func(h Hit) bool { return t.nodes[h.Place].path == h.Request }
 	slices.SortFunc(hits, func(a, b Hit) int {
-		if x, y := real(a), real(b); x != y {
+		if x, y := itself(a), itself(b); x != y {
 			if x {
 				return -1
 			}
