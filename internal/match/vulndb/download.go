@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ func (l *Library) download(ctx context.Context, a distribution.Archive, progress
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.DownloadTimeout)
 	defer cancel()
 	part := l.path(downloadsDir, strings.TrimPrefix(a.Checksum, algorithm)+partSuffix)
-	l.dropDownloads(part)
+	dropOthers(l.path(downloadsDir), part)
 	for {
 		if sum, err := fileChecksum(part); err == nil && sum == a.Checksum {
 			return part, nil
@@ -56,14 +57,15 @@ func (l *Library) download(ctx context.Context, a distribution.Archive, progress
 	}
 }
 
-// dropDownloads removes what is left of downloads other than the one to keep.
-func (l *Library) dropDownloads(keep string) {
-	entries, err := os.ReadDir(l.path(downloadsDir))
+// dropOthers removes what is left in a directory of downloads other than the one
+// to keep.
+func dropOthers(dir, keep string) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		if p := l.path(downloadsDir, e.Name()); p != keep {
+		if p := filepath.Join(dir, e.Name()); p != keep {
 			os.Remove(p)
 		}
 	}

@@ -61,6 +61,9 @@ func (l *Library) importFile(ctx context.Context, path, known string, progress P
 		return Installed{}, err
 	}
 	from.source = "file:" + filepath.Base(path)
+	if err := keepArchive(path, s.dir, from); err != nil {
+		return Installed{}, err
+	}
 	if known != "" {
 		from.checksum = known
 	}

@@ -18,6 +18,8 @@ type origin struct {
 	checksum string // of the database as delivered
 	source   string
 	archive  string // checksum of the archive; empty without one
+	database string // checksum of the file in the archive when that is not the name
+	received bool   // from another library: nobody here asked for it to be current
 }
 
 // install checks and indexes the database in s and makes it the current build.
@@ -30,7 +32,7 @@ func (l *Library) install(ctx context.Context, s *stage, from origin, progress P
 	if err != nil {
 		return Installed{}, err
 	}
-	return l.commit(ctx, s, in)
+	return l.commit(ctx, s, in, from.received)
 }
 
 // prepare makes a directory that holds a database into a complete build.
@@ -62,7 +64,7 @@ func prepare(ctx context.Context, dir string, from origin, progress Progress) (I
 	}
 	in := Installed{
 		Dir: dir, Checksum: from.checksum, SchemaVersion: d.schema, Built: d.built, Source: from.source,
-		Sample: d.sample, InstalledAt: time.Now().UTC().Truncate(time.Second), Archive: from.archive, Bytes: info.Size(),
+		Sample: d.sample, InstalledAt: time.Now().UTC().Truncate(time.Second), Archive: from.archive, Database: from.database, Bytes: info.Size(),
 	}
 	return in, writeInstalled(dir, in)
 }
@@ -70,7 +72,7 @@ func prepare(ctx context.Context, dir string, from origin, progress Progress) (I
 // commit moves the stage among the builds and points to it, in that order, so
 // that a crash between the two leaves an unused build and never a pointer to
 // nothing.
-func (l *Library) commit(ctx context.Context, s *stage, in Installed) (Installed, error) {
+func (l *Library) commit(ctx context.Context, s *stage, in Installed, received bool) (Installed, error) {
 	release, err := l.lock(ctx, lockFile)
 	if err != nil {
 		return Installed{}, err
@@ -90,7 +92,20 @@ func (l *Library) commit(ctx context.Context, s *stage, in Installed) (Installed
 		return Installed{}, diskError("vulndb: install", err)
 	}
 	in.Dir = target
+	if current, err := l.Current(); received && err == nil && !Supersedes(in, current) {
+		return in, nil
+	}
 	return in, l.point(in)
+}
+
+// Supersedes reports whether a build is to take the place of another when nobody
+// says so: a real one that of a sample and never the reverse, else newer data
+// that of older.
+func Supersedes(in, current Installed) bool {
+	if in.Sample != current.Sample {
+		return current.Sample
+	}
+	return in.Built.After(current.Built)
 }
 
 // reuse makes an installed build current and remembers from which archive it

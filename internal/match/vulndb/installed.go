@@ -43,6 +43,9 @@ type Installed struct {
 	// Archive is the checksum of the archive the build was unpacked from; empty
 	// when it came as a bare file or a directory.
 	Archive string `json:"archive,omitempty"`
+	// Database is the checksum of the file in that archive, where another library
+	// packed it and so it is not the build's name.
+	Database string `json:"database,omitempty"`
 	// Bytes is the size of the indexed database file.
 	Bytes int64 `json:"bytes"`
 }

@@ -25,6 +25,7 @@ import (
 type archive struct {
 	path  string
 	built time.Time
+	level zstd.EncoderLevel // zero for the smallest archive
 }
 
 // newArchive decides where the archive goes and makes its directory.
@@ -44,7 +45,7 @@ func newArchive(opts BuildOptions) (archive, error) {
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(path), 0o755)
 	}
-	return archive{path, opts.Built}, diskError("vulndb: make directory", err)
+	return archive{path: path, built: opts.Built}, diskError("vulndb: make directory", err)
 }
 
 // latest is the path of the latest.json beside the archive.
@@ -89,7 +90,7 @@ func (a archive) pack(ctx context.Context, database, dest string, progress Progr
 		return "", diskError("vulndb: pack", err)
 	}
 	defer out.Close()
-	z, err := compressor(dest, out)
+	z, err := a.compressor(dest, out)
 	if err != nil {
 		return "", errs.Wrap(errs.Internal, "vulndb: pack", err)
 	}
@@ -115,9 +116,13 @@ func (a archive) pack(ctx context.Context, database, dest string, progress Progr
 }
 
 // compressor packs in process, as the file's name asks for.
-func compressor(name string, w io.Writer) (io.WriteCloser, error) {
+func (a archive) compressor(name string, w io.Writer) (io.WriteCloser, error) {
 	if strings.HasSuffix(name, ".tar.gz") {
 		return gzip.NewWriterLevel(w, gzip.BestCompression)
 	}
-	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
+	level := a.level
+	if level == 0 {
+		level = zstd.SpeedBestCompression
+	}
+	return zstd.NewWriter(w, zstd.WithEncoderLevel(level))
 }

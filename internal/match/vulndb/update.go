@@ -92,6 +92,9 @@ func (l *Library) fetchAndInstall(ctx context.Context, latest *distribution.Late
 		return Installed{}, err
 	}
 	from.source, from.archive = display(l.archiveURL(latest.Path)), latest.Checksum
+	if err := keepArchive(part, s.dir, from); err != nil {
+		return Installed{}, err
+	}
 	return l.install(ctx, s, from, progress)
 }
 

@@ -22,9 +22,11 @@
 //	DIR/builds/HEX/vulnerability.db indexed database, never written again
 //	DIR/builds/HEX/import.json      grype's own note, so that its tools accept the directory
 //	DIR/builds/HEX/build.json       what Installed says
+//	DIR/builds/HEX/archive          the archive it came in, to be handed on
 //	DIR/staging/                    work in progress, invisible to readers
-//	DIR/downloads/                  partial downloads, kept so that they can resume
+//	DIR/downloads/, DIR/received/   partial downloads, kept so that they can resume
 //	DIR/lock, DIR/update.lock       held while the library changes, or updates
+//	DIR/receive.lock                held while a build comes from another library
 package vulndb
 
 import (
@@ -71,7 +73,7 @@ type Config struct {
 }
 
 // Progress is told how far an operation is. Stage is one of "checking",
-// "downloading", "unpacking", "indexing", "building" and "packing"; done and
+// "downloading", "receiving", "unpacking", "indexing", "building" and "packing"; done and
 // total count bytes, for "building" files, and total is 0 while it is not
 // known. A nil Progress is allowed. Calls come from one goroutine.
 type Progress func(stage string, done, total int64)
