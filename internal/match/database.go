@@ -35,6 +35,10 @@ func openDatabase(in vulndb.Installed) (*database, error) {
 	// EPSS answers with an error, which means nothing here.
 	_, _ = plain.GetEpss("")
 	reader := &reader{Reader: plain}
+	if err := rememberSmallTables(reader.GetDB()); err != nil {
+		_ = plain.Close()
+		return nil, errs.Wrap(errs.Internal, "match: prepare vulnerability database", err)
+	}
 	few, err := fewOf(reader)
 	if err != nil {
 		_ = plain.Close()

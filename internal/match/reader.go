@@ -20,6 +20,7 @@ type reader struct {
 	epss memory[v6.EpssHandle]
 	cwe  memory[v6.CWEHandle]
 
+	exploited  exploited
 	unaffected scopes
 	affected   affected
 }
@@ -32,6 +33,9 @@ func (r *reader) GetDB() *gorm.DB {
 
 // GetKnownExploitedVulnerabilities returns the entries of KEV about a CVE.
 func (r *reader) GetKnownExploitedVulnerabilities(cve string) ([]v6.KnownExploitedVulnerabilityHandle, error) {
+	if !r.exploited.mayHave(r.GetDB(), cve) {
+		return nil, nil
+	}
 	return r.kev.get(cve, r.Reader.GetKnownExploitedVulnerabilities)
 }
 
