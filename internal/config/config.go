@@ -92,17 +92,3 @@ type API struct {
 	// Requests per second one token may make.
 	RatePerSecond int `yaml:"rate_per_second" default:"50"`
 }
-
-// VulnDB is the vulnerability database.
-type VulnDB struct {
-	// Directory that holds database builds. Needs about 4 GiB.
-	Dir string `yaml:"dir" default:"/var/lib/tidewaiter/vulndb" path:"true" env:"TIDEWAITER_VULNDB_DIR" flag:"vulndb-dir"`
-	// Where to look for new builds: the base of a mirror of grype's distribution, or the address of its `latest.json`; empty means grype's own. A user and password in it are sent as basic authentication.
-	URL URL `yaml:"url" env:"TIDEWAITER_VULNDB_URL"`
-	// PEM file of certificate authorities to trust for `url`, in place of `ca_file`.
-	CAFile string `yaml:"ca_file" path:"true"`
-	// Time between looks for a new build.
-	UpdateInterval time.Duration `yaml:"update_interval" default:"1h"`
-	// Whether to look for new builds at all; switch it off where builds are imported by hand.
-	AutoUpdate bool `yaml:"auto_update" default:"true" env:"TIDEWAITER_VULNDB_AUTO_UPDATE"`
-}

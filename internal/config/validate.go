@@ -2,7 +2,6 @@ package config
 
 import (
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -84,19 +83,6 @@ func (c Config) checkWork(ps *Problems) {
 	ps.within("receiver.coalesce", c.Receiver.Coalesce, 0, time.Hour)
 	c.checkWorkers(ps)
 	ps.between("api.rate_per_second", c.API.RatePerSecond, 1, 1_000_000)
-}
-
-func (c Config) checkVulnDB(ps *Problems) {
-	if c.VulnDB.Dir == "" {
-		ps.add("vulndb.dir", "empty")
-	}
-	if c.VulnDB.URL != "" {
-		u, err := url.Parse(c.VulnDB.URL.Reveal())
-		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-			ps.add("vulndb.url", "not an https:// or http:// address")
-		}
-	}
-	ps.atLeast("vulndb.update_interval", c.VulnDB.UpdateInterval, time.Minute)
 }
 
 func (c Config) checkPlatforms(ps *Problems) {
