@@ -32,7 +32,7 @@ func (s *Store) SaveAnswer(ctx context.Context, job scan.Job, a scan.Answer) err
 		if err := holdLease(ctx, tx, job); err != nil {
 			return err
 		}
-		ids, err := s.savePackages(ctx, tx, a.Inventory)
+		ids, err := s.savePackages(ctx, tx, a)
 		if err != nil {
 			return err
 		}
@@ -69,19 +69,26 @@ func manifestID(ctx context.Context, tx pgx.Tx, digest image.Digest) (id int64, 
 // savePackages adds the packages nobody had yet and returns the ids of all, at
 // the index of inv.Packages. Fingerprints ascend, so concurrent scans insert in
 // one order and cannot deadlock; rows that were there are locked against
-// collection until the commit.
-func (s *Store) savePackages(ctx context.Context, tx pgx.Tx, inv *inventory.Inventory) ([]int64, error) {
+// collection until the commit. A package that was known when the answer was
+// judged, and collected since, is of kind Conflict: nobody has judged it.
+func (s *Store) savePackages(ctx context.Context, tx pgx.Tx, a scan.Answer) ([]int64, error) {
 	const query = `SELECT fingerprint, id FROM package WHERE fingerprint = ANY ($1) ORDER BY fingerprint FOR KEY SHARE`
 	const insert = `
 		INSERT INTO package (fingerprint, type, name, version, language, purl, distro, input)
 		SELECT * FROM unnest(@fingerprint::bytea[], @type::text[], @name::text[], @version::text[], @language::text[],
 		                     @purl::text[], @distro::text[], @input::bytea[])
 		ON CONFLICT (fingerprint) DO NOTHING`
+	inv := a.Inventory
 	known, err := packageIDs(ctx, tx, query, inv.Fingerprints)
 	if err != nil {
 		return nil, err
 	}
 	if len(known) < len(inv.Fingerprints) {
+		for _, n := range inv.Matchable() {
+			if _, judged := a.Judged[n]; !judged && known[inv.Fingerprints[n]] == 0 {
+				return nil, errs.New(errs.Conflict, "postgres: %s was collected before the answer was stored", inv.Packages[n].Name)
+			}
+		}
 		columns, err := s.newPackages(inv, known)
 		if err != nil {
 			return nil, err

@@ -163,7 +163,7 @@ func holdLease(ctx context.Context, tx pgx.Tx, job scan.Job) error {
 func (s *Store) FinishScan(ctx context.Context, job scan.Job, result scan.Result, cause error) error {
 	const finish = `
 		UPDATE scan SET state = @state, reason = @reason, detail = @detail, phases = @phases, pulled_bytes = @pulled,
-		       manifest_id = COALESCE((SELECT id FROM manifest WHERE digest = @digest), manifest_id),
+		       manifest_id = COALESCE((SELECT id FROM manifest WHERE digest = @digest FOR KEY SHARE), manifest_id),
 		       lease_token = NULL, lease_until = NULL, finished_at = now()
 		 WHERE id = @id AND lease_token = @lease AND state = 'running'`
 	state := scan.StateDone

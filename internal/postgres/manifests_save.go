@@ -96,7 +96,8 @@ type knownManifest struct {
 }
 
 func knownManifests(ctx context.Context, tx pgx.Tx, all []scan.Manifest) (map[image.Digest]knownManifest, error) {
-	const query = `SELECT id, digest, kind, config_digest, state, reason FROM manifest WHERE digest = ANY ($1)`
+	// Locked against collection until the commit.
+	const query = `SELECT id, digest, kind, config_digest, state, reason FROM manifest WHERE digest = ANY ($1) FOR KEY SHARE`
 	digests := make([]string, len(all))
 	for i, m := range all {
 		digests[i] = string(m.Digest)

@@ -49,10 +49,13 @@ const insertVulnerabilities = `
 	                                   epss float8, percentile float8, day date, risk float8)
 	ON CONFLICT (name, namespace) DO NOTHING`
 
+// vulnerabilityIDs looks records up, and locks them against collection until the
+// commit.
 func vulnerabilityIDs(ctx context.Context, tx pgx.Tx, all []vuln.Vulnerability) (map[vuln.Ref]int64, error) {
 	const query = `
 		SELECT v.name, v.namespace, v.id FROM unnest($1::text[], $2::text[]) AS w(name, namespace)
-		  JOIN vulnerability v ON v.name = w.name AND v.namespace = w.namespace`
+		  JOIN vulnerability v ON v.name = w.name AND v.namespace = w.namespace
+		   FOR KEY SHARE OF v`
 	names, namespaces := make([]string, len(all)), make([]string, len(all))
 	for i, v := range all {
 		names[i], namespaces[i] = v.ID, v.Namespace
