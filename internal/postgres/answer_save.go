@@ -267,12 +267,23 @@ type occurrenceRow struct {
 	Occurrences []inventory.Occurrence `json:"occurrences"`
 }
 
+// finishManifest gives a manifest its answer. Another one that it had stays in the
+// past.
 func finishManifest(ctx context.Context, tx pgx.Tx, manifestID, inventoryID int64, a scan.Answer) error {
+	const past = `
+		INSERT INTO manifest_past (manifest_id, inventory_id, since, until)
+		SELECT id, inventory_id, COALESCE(answered_at, scanned_at), now() FROM manifest
+		 WHERE id = $1 AND inventory_id <> $2 AND COALESCE(answered_at, scanned_at) < now()
+		ON CONFLICT DO NOTHING`
 	const finish = `
 		UPDATE manifest SET inventory_id = $2, catalog_version = $3, state = 'done', reason = '', detail = '',
+		       answered_at = CASE WHEN inventory_id = $2 THEN COALESCE(answered_at, scanned_at) ELSE now() END,
 		       partial = CASE WHEN $5 THEN $4 ELSE partial END, -- what was not catalogued anew is as whole as it was
 		       scanned_at = now(), lease_token = NULL, lease_until = NULL
 		 WHERE id = $1`
+	if _, err := tx.Exec(ctx, past, manifestID, inventoryID); err != nil {
+		return err
+	}
 	if _, err := tx.Exec(ctx, finish, manifestID, inventoryID, a.CatalogVersion, cleanText(a.Partial), a.Document != nil); err != nil {
 		return err
 	}

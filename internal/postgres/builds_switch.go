@@ -63,7 +63,10 @@ func (s *Store) SwitchBuild(ctx context.Context, build int64, records []vuln.Vul
 		if err != nil {
 			return err
 		}
-		return refreshVulnerabilities(ctx, tx, records)
+		if err := refreshVulnerabilities(ctx, tx, records); err != nil {
+			return err
+		}
+		return s.escalateLikely(ctx, tx, build)
 	})
 }
 
@@ -72,7 +75,7 @@ func (s *Store) SwitchBuild(ctx context.Context, build int64, records []vuln.Vul
 func refreshVulnerabilities(ctx context.Context, tx pgx.Tx, records []vuln.Vulnerability) error {
 	const update = `
 		UPDATE vulnerability v SET description = n.description, data_source = n.source, urls = n.urls, cwes = n.cwes,
-		       epss = n.epss, epss_percentile = n.percentile, epss_date = n.day, risk = n.risk
+		       epss = n.epss, epss_before = CASE WHEN v.epss IS DISTINCT FROM n.epss THEN v.epss ELSE v.epss_before END, epss_percentile = n.percentile, epss_date = n.day, risk = n.risk
 		  FROM jsonb_to_recordset($1) AS n(name text, namespace text, description text, source text, urls text[], cwes text[],
 		                                   epss float8, percentile float8, day date, risk float8)
 		 WHERE v.name = n.name AND v.namespace = n.namespace
@@ -194,7 +197,7 @@ func (s *Store) SettleRepositories(ctx context.Context) (int, error) {
 	}
 	for i, id := range ids {
 		err := s.inTx(ctx, "settle repository", func(tx pgx.Tx) error {
-			return compareRepository(ctx, tx, id, "build", nil)
+			return s.compareRepository(ctx, tx, id, "build", nil)
 		})
 		if err != nil {
 			return i, err

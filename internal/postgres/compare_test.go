@@ -62,6 +62,9 @@ func TestComparingChangesIsComparingAll(t *testing.T) {
 		if diff := cmp.Diff(names(openFindings(t, w)), toldFindings(t, w)); diff != "" {
 			t.Fatalf("step %d: what the events come to (-repository_finding +finding_event):\n%s", step, diff)
 		}
+		if diff := cmp.Diff(openCounts(t, w), dayCounts(t, w)); diff != "" {
+			t.Fatalf("step %d: what the days add up to (-repository_finding +repository_day):\n%s", step, diff)
+		}
 	}
 	kinds := map[string]int{}
 	for _, kind := range query[string](t, w, `SELECT kind FROM finding_event`) {
@@ -224,4 +227,36 @@ func toldFindings(t *testing.T, w *postgrestest.World) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// counts are those of repository_finding and of repository_day.
+type counts struct{ Critical, High, Low, Fixable, KEV, Changes int }
+
+func openCounts(t *testing.T, w *postgrestest.World) counts {
+	return readCounts(t, w, `
+		SELECT count(*) FILTER (WHERE severity_rank = 5) AS critical, count(*) FILTER (WHERE severity_rank = 4) AS high,
+		       count(*) FILTER (WHERE severity_rank = 2) AS low, count(*) FILTER (WHERE fixable) AS fixable,
+		       count(*) FILTER (WHERE known_exploited) AS kev,
+		       (SELECT count(*) FROM finding_event WHERE kind IN ('opened', 'reopened', 'closed')) AS changes
+		  FROM repository_finding WHERE closed_at IS NULL`)
+}
+
+func dayCounts(t *testing.T, w *postgrestest.World) counts {
+	return readCounts(t, w, `
+		SELECT COALESCE(sum(critical), 0) AS critical, COALESCE(sum(high), 0) AS high, COALESCE(sum(low), 0) AS low,
+		       COALESCE(sum(fixable), 0) AS fixable, COALESCE(sum(known_exploited), 0) AS kev,
+		       COALESCE(sum(opened + closed), 0) AS changes FROM repository_day`)
+}
+
+func readCounts(t *testing.T, w *postgrestest.World, sql string) counts {
+	t.Helper()
+	rows, err := w.Pool.Query(t.Context(), sql)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByName[counts])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }

@@ -10,11 +10,12 @@ import (
 type comparison struct {
 	repository, build int64
 	cause             string
-	scan              *int64 // nil when a database build is the cause
+	scan              *int64  // nil when a database build is the cause
+	likely            float64 // see Options.LikelyAt
 }
 
 func (c comparison) args(more pgx.NamedArgs) pgx.NamedArgs {
-	args := pgx.NamedArgs{"repository": c.repository, "build": c.build, "cause": c.cause, "scan": c.scan}
+	args := pgx.NamedArgs{"repository": c.repository, "build": c.build, "cause": c.cause, "scan": c.scan, "likely": c.likely}
 	for k, v := range more {
 		args[k] = v
 	}
@@ -25,9 +26,10 @@ func (c comparison) args(more pgx.NamedArgs) pgx.NamedArgs {
 // apart by.
 const named = `
 	SELECT p.type, p.name, v.canonical AS vulnerability, max(COALESCE(r.severity_rank, 0::smallint)) AS rank,
-	       bool_or(v.fix_state = 'fixed') AS fixable, bool_or(COALESCE(r.known_exploited, false)) AS kev
+	       bool_or(v.fix_state = 'fixed') AS fixable, bool_or(COALESCE(r.known_exploited, false)) AS kev, max(u.epss) AS epss
 	  FROM v
 	  JOIN package p ON p.id = v.package_id
+	  JOIN vulnerability u ON u.id = v.vulnerability_id
 	  LEFT JOIN vulnerability_rating r ON r.vulnerability_id = v.vulnerability_id
 	       AND r.opened_build <= @build AND (r.closed_build IS NULL OR r.closed_build > @build)
 	 WHERE v.ignored = ''
@@ -52,14 +54,16 @@ func before(set string) string {
 func move(inQuestion string) string {
 	return `, upserted AS (
 		INSERT INTO repository_finding AS rf (repository_id, package_type, package_name, vulnerability, severity, severity_rank,
-		                                      fixable, known_exploited, opened_at)
-		SELECT @repository, n.type, n.name, n.vulnerability, severity_name(n.rank), n.rank, n.fixable, n.kev, now()
+		                                      fixable, known_exploited, likely, opened_at)
+		SELECT @repository, n.type, n.name, n.vulnerability, severity_name(n.rank), n.rank, n.fixable, n.kev,
+		       COALESCE(n.epss >= @likely, false), now()
 		  FROM now_has n` + before(`(n.type, n.name, n.vulnerability)`) + `
 		 WHERE old.repository_id IS NULL OR old.closed_at IS NOT NULL
 		    OR (old.severity_rank, old.fixable, old.known_exploited) IS DISTINCT FROM (n.rank, n.fixable, n.kev)
 		ON CONFLICT (repository_id, package_type, package_name, vulnerability) DO UPDATE
 		SET severity = EXCLUDED.severity, severity_rank = EXCLUDED.severity_rank, fixable = EXCLUDED.fixable,
-		    known_exploited = EXCLUDED.known_exploited, closed_at = NULL
+		    known_exploited = EXCLUDED.known_exploited, closed_at = NULL,
+		    likely = CASE WHEN rf.closed_at IS NULL THEN rf.likely ELSE EXCLUDED.likely END
 		RETURNING package_type, package_name, vulnerability, severity, severity_rank, fixable, known_exploited
 	), closed AS (
 		UPDATE repository_finding rf SET closed_at = now()
@@ -72,13 +76,16 @@ func move(inQuestion string) string {
 		       CASE WHEN old.repository_id IS NULL THEN 'opened'
 		            WHEN old.closed_at IS NOT NULL THEN 'reopened'
 		            WHEN u.severity_rank > old.severity_rank OR (u.known_exploited AND NOT old.known_exploited) THEN 'escalated'
-		            WHEN u.fixable AND NOT old.fixable THEN 'fix_available' END AS kind
+		            WHEN u.fixable AND NOT old.fixable THEN 'fix_available' END AS kind,
+		       CASE WHEN old.closed_at IS NULL AND u.severity_rank > old.severity_rank THEN severity_name(old.severity_rank) END AS severity_from,
+		       COALESCE(old.closed_at IS NULL AND u.known_exploited AND NOT old.known_exploited, false) AS exploited
 		  FROM upserted u` + before(`(u.package_type, u.package_name, u.vulnerability)`) + `
 		UNION ALL
-		SELECT package_type, package_name, vulnerability, severity, 'closed' FROM closed
+		SELECT package_type, package_name, vulnerability, severity, 'closed', NULL, false FROM closed
 	)
-	INSERT INTO finding_event (repository_id, package_type, package_name, vulnerability, kind, severity, cause, scan_id, build_id)
-	SELECT @repository, package_type, package_name, vulnerability, kind, severity, @cause, @scan, @build
+	INSERT INTO finding_event (repository_id, package_type, package_name, vulnerability, kind, severity, severity_from, exploited,
+	                           cause, scan_id, build_id)
+	SELECT @repository, package_type, package_name, vulnerability, kind, severity, severity_from, exploited, @cause, @scan, @build
 	  FROM told WHERE kind IS NOT NULL`
 }
 
@@ -125,7 +132,7 @@ func inDoubt(ctx context.Context, tx pgx.Tx, c comparison, came, went []int64) (
 		SELECT type, name, vulnerability FROM (
 			SELECT l.*, NULL::smallint AS gained_rank, NULL::boolean AS gained_fixable, NULL::boolean AS gained_kev FROM lost l
 			UNION ALL
-			SELECT g.type, g.name, g.vulnerability, NULL, NULL, NULL, g.rank, g.fixable, g.kev FROM gained g) both_sides
+			SELECT g.type, g.name, g.vulnerability, NULL, NULL, NULL, NULL, g.rank, g.fixable, g.kev FROM gained g) both_sides
 		 GROUP BY type, name, vulnerability
 		HAVING max(rank) > COALESCE(max(gained_rank), -1)
 		    OR bool_or(fixable) AND NOT COALESCE(bool_or(gained_fixable), false)
@@ -148,14 +155,15 @@ func applyAdded(ctx context.Context, tx pgx.Tx, c comparison, came []int64, doub
 	apply := `
 		WITH gained AS (WITH v AS (SELECT * FROM verdicts(@came::bigint[], @build)) ` + named + `),
 		counted AS ( -- those of gained that are not in doubt
-			SELECT type, name, vulnerability, max(rank) AS rank, bool_or(fixable) AS fixable, bool_or(kev) AS kev
+			SELECT type, name, vulnerability, max(rank) AS rank, bool_or(fixable) AS fixable, bool_or(kev) AS kev, max(epss) AS epss
 			  FROM (SELECT g.*, false AS doubt FROM gained g
 			        UNION ALL
-			        SELECT d.type, d.name, d.vulnerability, NULL, NULL, NULL, true FROM ` + doubts + `) either
+			        SELECT d.type, d.name, d.vulnerability, NULL, NULL, NULL, NULL, true FROM ` + doubts + `) either
 			 GROUP BY type, name, vulnerability HAVING NOT bool_or(doubt)
 		), now_has AS ( -- with what was open of each
 			SELECT c.type, c.name, c.vulnerability, CASE WHEN is_open THEN greatest(c.rank, old.severity_rank) ELSE c.rank END AS rank,
-			       c.fixable OR is_open AND old.fixable AS fixable, c.kev OR is_open AND old.known_exploited AS kev
+			       c.fixable OR is_open AND old.fixable AS fixable, c.kev OR is_open AND old.known_exploited AS kev,
+			       c.epss
 			  FROM counted c` + before(`(c.type, c.name, c.vulnerability)`) + `
 			 CROSS JOIN LATERAL (SELECT old.repository_id IS NOT NULL AND old.closed_at IS NULL AS is_open) o
 		)` + move(`false`)

@@ -23,7 +23,7 @@ func (s *Store) SaveFindings(ctx context.Context, job scan.Job) error {
 		if job.Cause == scan.CauseDelete {
 			cause = "delete"
 		}
-		return compareRepository(ctx, tx, job.Repository, cause, &job.ID)
+		return s.compareRepository(ctx, tx, job.Repository, cause, &job.ID)
 	})
 }
 
@@ -31,7 +31,7 @@ func (s *Store) SaveFindings(ctx context.Context, job scan.Job) error {
 // escalate, get a fix or come back. A tag whose new image has no answer yet keeps
 // what it had (standing_tag), unless a rule leaves the new one out. scanID is nil when a database build is the
 // cause.
-func compareRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, cause string, scanID *int64) error {
+func (s *Store) compareRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, cause string, scanID *int64) error {
 	const lock = `SELECT pg_advisory_xact_lock(hashtextextended('tidewaiter/repository', $1))`
 	const buildID = `SELECT id FROM vuln_build WHERE state = 'active'`
 	const answered = `
@@ -59,7 +59,7 @@ func compareRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, cause
 		}
 		return err
 	}
-	return comparison{repository: repositoryID, build: build, cause: cause, scan: scanID}.run(ctx, tx)
+	return comparison{repository: repositoryID, build: build, cause: cause, scan: scanID, likely: s.likely}.run(ctx, tx)
 }
 
 // run moves the findings when the inventories behind the repository's live tags,

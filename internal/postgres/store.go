@@ -7,6 +7,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,11 @@ type Store struct {
 	pool *pgxpool.Pool
 	codec
 	ledger *ledgerCache
+	likely float64 // see Options.LikelyAt
 }
+
+// DefaultLikelyAt is the default of Options.LikelyAt.
+const DefaultLikelyAt = 0.5
 
 // Options tune a pool; the zero value is good.
 type Options struct {
@@ -34,6 +39,9 @@ type Options struct {
 	MaxConns int32
 	// Tracer sees every query, for metrics; nil for none.
 	Tracer pgx.QueryTracer
+	// LikelyAt is the estimated probability of exploitation (EPSS, 0..1) from which
+	// a finding escalates; zero means DefaultLikelyAt.
+	LikelyAt float64
 }
 
 // Open connects to the database at url. It does not migrate. The error is of
@@ -44,7 +52,9 @@ func Open(ctx context.Context, url string, options ...Options) (*Store, error) {
 		return nil, errs.New(errs.Invalid, "postgres: the database url cannot be read").
 			WithHint("write it as postgres://user:password@host:5432/name?sslmode=…")
 	}
+	likely := float64(0)
 	for _, o := range options {
+		likely = cmp.Or(o.LikelyAt, likely)
 		if o.MaxConns > 0 {
 			config.MaxConns = o.MaxConns
 		}
@@ -60,12 +70,14 @@ func Open(ctx context.Context, url string, options ...Options) (*Store, error) {
 		pool.Close()
 		return nil, wrap("open", err)
 	}
-	return New(pool), nil
+	store := New(pool)
+	store.likely = cmp.Or(likely, DefaultLikelyAt)
+	return store, nil
 }
 
 // New returns a store on an open pool.
 func New(pool *pgxpool.Pool) *Store {
-	return &Store{pool: pool, codec: newCodec(), ledger: newLedgerCache()}
+	return &Store{pool: pool, codec: newCodec(), ledger: newLedgerCache(), likely: DefaultLikelyAt}
 }
 
 // Pool gives the pool to the queue, which inserts jobs in our transactions.
