@@ -8,6 +8,10 @@ import (
 type Judgement struct {
 	Matches []vuln.Match
 	Ignores []vuln.Ignore
+	// Names are those under which advisories may concern the package, as the
+	// matchers compare them; nil when the judge does not say, and empty when none
+	// can.
+	Names []string
 }
 
 // Verdict is a match in the context of an image.
