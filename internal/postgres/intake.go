@@ -85,14 +85,13 @@ func (s *Store) RequestScan(ctx context.Context, registry string, ref image.Refe
 // SaveUpload keeps a document that came in place of an image and queues its
 // judgement under repository:tag of the registry.
 func (s *Store) SaveUpload(ctx context.Context, registry, repository, tag string, digest image.Digest, document []byte, enqueue Enqueue) (id int64, err error) {
-	const keep = `INSERT INTO sbom_upload (digest, document) VALUES ($1, $2) ON CONFLICT DO NOTHING`
 	packed := s.pack(document)
 	err = s.inTx(ctx, "save upload", func(tx pgx.Tx) error {
 		registryID, err := registryID(ctx, tx, registry)
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, keep, string(digest), packed); err != nil {
+		if err := keepUpload(ctx, tx, digest, packed); err != nil {
 			return err
 		}
 		repositoryID, err := ensureRepository(ctx, tx, registryID, repository)
@@ -108,6 +107,22 @@ func (s *Store) SaveUpload(ctx context.Context, registry, repository, tag string
 		return enqueue(ctx, tx, got.due)
 	})
 	return id, err
+}
+
+// keepUpload adds a document unless it is there, and locks it against collection
+// until the commit.
+func keepUpload(ctx context.Context, tx pgx.Tx, digest image.Digest, packed []byte) error {
+	const keep = `INSERT INTO sbom_upload (digest, document) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+	const lock = `SELECT 1 FROM sbom_upload WHERE digest = $1 FOR KEY SHARE`
+	for { // again when it was collected in between
+		if _, err := tx.Exec(ctx, keep, string(digest), packed); err != nil {
+			return err
+		}
+		var one int
+		if err := tx.QueryRow(ctx, lock, string(digest)).Scan(&one); !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+	}
 }
 
 // Upload reads a document that was uploaded in place of an image.

@@ -227,9 +227,9 @@ func linkRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, ids map[
 		INSERT INTO repository_manifest (repository_id, manifest_id, presence, reason)
 		VALUES (@repository, @manifest, @presence, @reason)
 		ON CONFLICT (repository_id, manifest_id) DO UPDATE
-		SET presence = EXCLUDED.presence, reason = EXCLUDED.reason, last_seen = now()
+		SET presence = EXCLUDED.presence, reason = EXCLUDED.reason, last_seen = now(), unneeded_since = NULL
 		WHERE repository_manifest.presence <> EXCLUDED.presence OR repository_manifest.reason <> EXCLUDED.reason
-		   OR repository_manifest.last_seen < now() - interval '1 minute'`
+		   OR repository_manifest.last_seen < now() - interval '1 minute' OR repository_manifest.unneeded_since IS NOT NULL`
 	for _, m := range append([]scan.Manifest{root}, root.Children...) {
 		presence := "present"
 		if m.Excluded != "" {

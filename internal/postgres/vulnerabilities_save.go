@@ -20,23 +20,25 @@ func saveVulnerabilities(ctx context.Context, tx pgx.Tx, build int64, all []vuln
 		}
 		return all[i].Namespace < all[j].Namespace
 	})
+	const tries = 3 // a record that somebody else added without a match may be collected before it is locked
 	known, err := vulnerabilityIDs(ctx, tx, all)
-	if err != nil {
-		return nil, err
-	}
-	var fresh []freshRow
-	for _, v := range all {
-		if _, ok := known[v.Ref]; !ok {
-			fresh = append(fresh, newFreshRow(v))
+	for range tries {
+		var fresh []freshRow
+		for _, v := range all {
+			if _, ok := known[v.Ref]; !ok {
+				fresh = append(fresh, newFreshRow(v))
+			}
 		}
-	}
-	if len(fresh) > 0 {
+		if err != nil || len(fresh) == 0 {
+			break
+		}
 		if err := insertRows(ctx, tx, insertVulnerabilities, fresh); err != nil {
 			return nil, err
 		}
-		if known, err = vulnerabilityIDs(ctx, tx, all); err != nil {
-			return nil, err
-		}
+		known, err = vulnerabilityIDs(ctx, tx, all)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return known, saveRatings(ctx, tx, build, all, known)
 }
