@@ -9,9 +9,9 @@ CREATE TABLE IF NOT EXISTS collection (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     policy      jsonb NOT NULL,                 -- what it goes by
     at          timestamptz NOT NULL DEFAULT now(), -- the moment that ages are counted from
-    stage       integer NOT NULL DEFAULT 0,     -- how many kinds are done with
-    position    jsonb NOT NULL DEFAULT '{}',    -- how far the walk over the next one is
-    figures     jsonb NOT NULL DEFAULT '{}',    -- rows and bytes that went, by kind
+    stage       text NOT NULL DEFAULT '',       -- what it is at
+    position    jsonb NOT NULL DEFAULT '{}',    -- and how far
+    figures     jsonb NOT NULL DEFAULT '{}',    -- rows and bytes that went, by table
     updated_at  timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz
 );
