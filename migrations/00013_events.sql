@@ -31,10 +31,10 @@ UPDATE repository_finding f SET likely = true
 -- version before, whose time is scanned_at.
 ALTER TABLE manifest ADD COLUMN answered_at timestamptz;
 
--- The inventories that manifests had before. One goes with its inventory.
+-- The inventories that manifests had before; null for one that was collected.
 CREATE TABLE manifest_past (
     manifest_id  bigint NOT NULL REFERENCES manifest ON DELETE CASCADE,
-    inventory_id bigint NOT NULL REFERENCES inventory ON DELETE CASCADE,
+    inventory_id bigint REFERENCES inventory ON DELETE SET NULL,
     since        timestamptz NOT NULL,
     until        timestamptz NOT NULL,
     PRIMARY KEY (manifest_id, until)

@@ -15,6 +15,7 @@ import (
 type foundScope struct {
 	whole        bool // a repository, not one image
 	repositoryID int64
+	digest       image.Digest // of one image's scope
 	state        report.State
 	assessment   report.Assessment
 	inventories  []int64
@@ -32,10 +33,24 @@ type scopeImage struct {
 	Architecture string
 	Variant      string
 	Tags         []string
+	// unplaced is true when its inventory is not that of its SBOM, which says where
+	// packages lie.
+	unplaced bool
 }
 
 func (i scopeImage) report() report.FindingImage {
 	return report.FindingImage{Digest: image.Digest(i.Digest), Platform: platformName(i.OS, i.Architecture, i.Variant), Tags: i.Tags}
+}
+
+// scopeAt finds the inventories to look at, now or at the moment of the past that
+// the scope names, with the build to look under.
+func scopeAt(ctx context.Context, at snapshot, access report.Access, scope report.FindingScope) (snapshot, foundScope, *report.AsOf, error) {
+	if scope.AsOf.IsZero() {
+		in, err := findScope(ctx, at, access, scope)
+		return at, in, nil, err
+	}
+	at, in, past, err := pastScope(ctx, at, access, scope)
+	return at, in, &past, err
 }
 
 // findScope finds the inventories to look at.
@@ -47,7 +62,7 @@ func findScope(ctx context.Context, at snapshot, access report.Access, scope rep
 	if err != nil {
 		return foundScope{}, err
 	}
-	out := foundScope{state: found.State, assessment: found.Assessment, inventories: found.root.inventories()}
+	out := foundScope{digest: found.Digest, state: found.State, assessment: found.Assessment, inventories: found.root.inventories()}
 	for _, p := range found.root.images {
 		if p.InventoryID == nil || !slices.Contains(out.inventories, *p.InventoryID) || !p.Counted() {
 			continue

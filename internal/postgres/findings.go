@@ -19,11 +19,12 @@ func (s *Store) Findings(ctx context.Context, access report.Access, scope report
 		return out, err
 	}
 	err = s.read(ctx, "list findings", func(at snapshot) error {
-		out.Build = at.build
-		in, err := findScope(ctx, at, access, scope)
+		now := at.buildID
+		at, in, past, err := scopeAt(ctx, at, access, scope)
 		if err != nil {
 			return err
 		}
+		out.Build, out.AsOf = at.build, past
 		out.State, out.Assessment = in.state, in.assessment
 		found, err := findingRows(ctx, at, in.inventories, filter, after, key, p.Size()+1)
 		if err != nil {
@@ -34,7 +35,9 @@ func (s *Store) Findings(ctx context.Context, access report.Access, scope report
 			found = found[:p.Size()]
 			last = found[len(found)-1].cursor(filter.Sort)
 		}
-		out.Items, err = describeFindings(ctx, at, in, found)
+		if out.Items, err = describeFindings(ctx, at, in, found); at.buildID != now {
+			today(out.Items)
+		}
 		out.NextCursor = last
 		return err
 	})

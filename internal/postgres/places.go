@@ -64,7 +64,7 @@ func wantedMembers(images []scopeImage, found []findingRow) map[int64]map[int]bo
 	}
 	out := map[int64]map[int]bool{}
 	for _, i := range images {
-		if of[i.InventoryID] != nil {
+		if of[i.InventoryID] != nil && !i.unplaced {
 			out[i.ManifestID] = of[i.InventoryID]
 		}
 	}

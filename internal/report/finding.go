@@ -1,6 +1,8 @@
 package report
 
 import (
+	"time"
+
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
@@ -12,6 +14,9 @@ type FindingScope struct {
 	Target
 	// Platform keeps the images it matches; the zero value keeps all.
 	Platform image.Platform
+	// AsOf asks what was known at a moment of the past, of a tag or a digest; the
+	// zero value asks what is known now.
+	AsOf time.Time
 }
 
 // WholeRepository reports whether the scope is a repository.
@@ -82,6 +87,8 @@ type FindingPage struct {
 	Judged[Finding]
 	// State is that of the image; empty for a repository.
 	State State `json:"state,omitempty"`
+	// AsOf is set when the past was asked for.
+	AsOf *AsOf `json:"as_of,omitempty"`
 	Assessment
 }
 
