@@ -26,6 +26,9 @@ func Work(peer *sandbox.Peer, take TakeInventory) error {
 	}
 	// What was built stays; what it was built from goes.
 	debug.FreeOSMemory()
+	// Collecting garbage at twice the usual distance saves a tenth of the
+	// processor for some 15 MB. GOMEMLIMIT has it collect sooner where that counts.
+	debug.SetGCPercent(200)
 	if err := peer.Ready(); err != nil {
 		return err
 	}
