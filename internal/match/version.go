@@ -24,3 +24,15 @@ func Satisfies(packageType, v, constraint string) (bool, error) {
 	ok, err := c.Satisfied(version.New(v, format))
 	return ok && err == nil, nil
 }
+
+// CompareVersions orders two versions of a package type as grype does: less than
+// zero when a is older than b. The error is of kind Invalid when one of them
+// cannot be read.
+func CompareVersions(packageType, a, b string) (int, error) {
+	format := pkg.VersionFormat(pkg.Package{Type: syft.Type(packageType)})
+	order, err := version.New(a, format).Compare(version.New(b, format))
+	if err != nil {
+		return 0, errs.Wrap(errs.Invalid, "match: compare versions", err)
+	}
+	return order, nil
+}
