@@ -21,7 +21,7 @@ var levels = map[string]int{
 
 	// Edges: each knows one thing of the outside world.
 	"internal/webhook": 2, "internal/webhook/keys": 2, "internal/registry": 2, "internal/catalog": 2, "internal/catalog/layers": 2, "internal/catalog/overlay": 2, "internal/match": 2,
-	"internal/match/vulndb": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2,
+	"internal/match/vulndb": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2, "internal/notify": 2,
 
 	// Assembly.
 	"internal/intake": 3, "internal/config": 3, "internal/app": 3,
@@ -140,6 +140,10 @@ var heavy = []struct {
 		"routes belong to the edges that serve them"},
 	{"github.com/go-jose/go-jose", nil, []string{"internal/webhook/keys"},
 		"signatures of tokens are checked in one room"},
+	{"github.com/wneessen/go-mail", nil, []string{"internal/notify"},
+		"messages leave through one room"},
+	{"github.com/nicholas-fedor/shoutrrr", nil, []string{"internal/notify"},
+		"messages leave through one room"},
 	{"github.com/google/go-containerregistry/pkg/v1/remote", nil, []string{"internal/registry", "cmd/quickstart/stage", "cmd/bench"},
 		"credentials are sent from one room only"},
 	{"github.com/distribution/distribution", nil, []string{"internal/localregistry"},
@@ -192,7 +196,7 @@ func TestLightPackagesStayLight(t *testing.T) {
 	anchore := func(imported string) bool { return within(imported, "github.com/anchore") }
 	light := []string{
 		"cmd/quickstart/stage", "internal/webhook", "internal/registry", "internal/postgres", "internal/queue",
-		"internal/api", "internal/intake", "internal/config", "internal/scan", "internal/pgtest",
+		"internal/api", "internal/notify", "internal/intake", "internal/config", "internal/scan", "internal/pgtest",
 	}
 	for _, name := range light {
 		if chain := reaches(packages, name, anchore); chain != nil {

@@ -255,3 +255,9 @@ type OutgoingNews struct {
 func NoNotification(id int64) error {
 	return errs.New(errs.NotFound, "there is no notification %d", id)
 }
+
+// NotificationBacklog is what waits for a channel.
+type NotificationBacklog struct {
+	Waiting int
+	Oldest  time.Duration // since the first of them was made
+}
