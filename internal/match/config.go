@@ -3,6 +3,7 @@ package match
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,6 +78,10 @@ func explicitlyIgnored(t syft.Type) bool {
 	return t == syft.JavaPkg || t == syft.GoModulePkg || t == syft.GemPkg || t == syft.DebPkg
 }
 
+// configNumber grows with every change of what configName names; a test holds it
+// to that. By it processes of two versions know which of them gives way.
+const configNumber = 1
+
 // configName names everything of ours that decides results besides the database
 // and grype's version.
 func configName() string {
@@ -88,7 +93,7 @@ func configName() string {
 	if err != nil {
 		panic(err) // plain data; cannot fail
 	}
-	return image.DigestOf(b).Short()
+	return strconv.Itoa(configNumber) + "-" + image.DigestOf(b).Short()
 }
 
 // fixChannels are those of the grype CLI: extended support counts when the

@@ -46,17 +46,22 @@ func openDatabase(in vulndb.Installed) (*database, error) {
 	}
 	return &database{
 		installed: in,
-		build: vuln.Build{
-			Checksum: in.Checksum, SchemaVersion: in.SchemaVersion, Built: in.Built.UTC(),
-			Source: in.Source, Sample: in.Sample,
-			Engine: engineName, EngineVersion: engineVersion, Config: configName(),
-		},
-		reader:   reader,
-		provider: v6.NewVulnerabilityProvider(reader),
-		coverage: coverage{reader: reader},
-		few:      few,
-		holders:  1,
+		build:     BuildOf(in),
+		reader:    reader,
+		provider:  v6.NewVulnerabilityProvider(reader),
+		coverage:  coverage{reader: reader},
+		few:       few,
+		holders:   1,
 	}, nil
+}
+
+// BuildOf names an installed database as this engine judges with it.
+func BuildOf(in vulndb.Installed) vuln.Build {
+	return vuln.Build{
+		Checksum: in.Checksum, SchemaVersion: in.SchemaVersion, Built: in.Built.UTC(),
+		Source: in.Source, Sample: in.Sample,
+		Engine: engineName, EngineVersion: engineVersion, Config: configName(),
+	}
 }
 
 func (d *database) retain() {

@@ -2,6 +2,7 @@ package vulndb
 
 import (
 	"context"
+	"slices"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
@@ -27,10 +28,10 @@ func (l *Library) Remove(ctx context.Context, checksum string) error {
 	return l.discard(in.Dir)
 }
 
-// Prune deletes all builds but the current one and, next to it, those with the
-// newest data, so that keep builds are left (at least one). It returns what was
-// deleted.
-func (l *Library) Prune(ctx context.Context, keep int) ([]Installed, error) {
+// Prune deletes all builds but the current one, those that are needed, by their
+// checksums, and next to the current one those with the newest data, so that keep
+// builds are left (at least one). It returns what was deleted.
+func (l *Library) Prune(ctx context.Context, keep int, needed ...string) ([]Installed, error) {
 	release, err := l.lock(ctx, lockFile)
 	if err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ func (l *Library) Prune(ctx context.Context, keep int) ([]Installed, error) {
 		if in.Checksum == current.Checksum {
 			continue
 		}
-		if left > 0 {
+		if left > 0 || slices.Contains(needed, in.Checksum) {
 			left--
 			continue
 		}
