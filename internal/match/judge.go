@@ -37,7 +37,7 @@ func (s *Session) judge(ctx context.Context, p inventory.Package) (inventory.Jud
 	if err != nil {
 		return inventory.Judgement{}, err
 	}
-	var j inventory.Judgement
+	j := inventory.Judgement{Names: s.matchers.namesOf(p)}
 	if j.Ignores, err = v.ignores(); err != nil {
 		return inventory.Judgement{}, errs.Op("match: judge "+describe(p), err)
 	}

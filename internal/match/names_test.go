@@ -86,3 +86,16 @@ func BenchmarkNames(b *testing.B) {
 		Names(p)
 	}
 }
+
+// TestJudgementsCarryNames holds that the store learns the names with what is
+// judged.
+func TestJudgementsCarryNames(t *testing.T) {
+	p := inventory.Package{Type: "npm", Name: "Lodash", Version: "4.17.15", Language: "javascript"}
+	judgements, err := pin(t, sampleEngine(t)).Judge(t.Context(), []inventory.Package{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"lodash"}, judgements[0].Names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
