@@ -126,7 +126,8 @@ func (a *App) assemble() error {
 	}
 	a.lists = a.newReconciler(client)
 	a.keeper = &keeper{library: library, engine: a.engine, store: a.store, logger: a.logger,
-		metrics: newMetrics(a.metrics), judge: a.config.Workers.Enabled}
+		metrics: newMetrics(a.metrics), judge: a.config.Workers.Enabled, keep: a.config.VulnDB.Keep,
+		alarm: a.config.VulnDB.AlarmAge, wake: make(chan struct{}, 1)}
 	if a.config.VulnDB.AutoUpdate {
 		a.keeper.update = a.config.VulnDB.UpdateInterval
 	}

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/mod/semver"
-
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/match"
 	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
@@ -17,44 +15,62 @@ import (
 )
 
 // keeper keeps this process's engine on the active database build, and brings
-// newer builds of the library into force.
+// newer builds into force.
 type keeper struct {
 	library *vulndb.Library
 	engine  *match.Engine
 	store   *postgres.Store
 	logger  *slog.Logger
 	metrics *metrics
-	// update is how often to look for a newer database; zero for never.
+	// update is how often to look for a newer database; zero for only when
+	// somebody asks.
 	update time.Duration
-	// judge is false in processes without workers: they follow the active
-	// build and leave judging to the others.
+	// keep is how many builds stay in the library.
+	keep int
+	// alarm is the age of the active build that is an alarm; zero for never.
+	alarm time.Duration
+	// judge is false in processes without workers: they need no database, and
+	// leave looking for one and judging to the others.
 	judge bool
-	// settled is when this process last looked for switches that were cut off.
-	settled time.Time
+	// wake asks for a look at the builds now.
+	wake chan struct{}
+
+	settled, tidied time.Time // when this process last did so
+	old             bool      // the age of the active build was told
+	failed          failure   // the build that could not be adopted
 }
 
+const (
+	// lookEvery is how often to see whether a build came or went.
+	lookEvery = 5 * time.Second
+	// choresEvery is how often to finish and to remove what was left.
+	choresEvery = time.Minute
+)
+
 // run looks after the builds until ctx ends. ready is closed when the engine
-// has a build.
+// has a build, in a process without workers at once.
 func (k *keeper) run(ctx context.Context, ready chan<- struct{}) {
-	const look = 5 * time.Second
-	missing := make(chan struct{}, 1)
-	var fetching sync.WaitGroup
-	fetching.Go(func() { k.fetchOnSchedule(ctx, missing) })
-	defer fetching.Wait()
-	opened, told := false, false
-	for ; ctx.Err() == nil; wait(ctx, look) {
+	var background sync.WaitGroup
+	defer background.Wait()
+	background.Go(func() { k.daily(ctx) })
+	if k.judge {
+		background.Go(func() { k.check(ctx) })
+	}
+	opened, told := !k.judge, false
+	if opened {
+		close(ready)
+	}
+	for ; ctx.Err() == nil; k.pause(ctx) {
 		switch err := k.follow(ctx); {
 		case errs.Is(err, errs.NotFound):
 			if !told {
 				told = true
 				k.logger.WarnContext(ctx, "scans wait for a vulnerability database", "error", err, "hint", errs.Hint(err))
 			}
-			select { // the build in force, or any at all, is not in the library
-			case missing <- struct{}{}:
-			default:
-			}
 		case err != nil && ctx.Err() == nil:
-			k.logger.WarnContext(ctx, "vulnerability database not followed", "error", err)
+			k.logger.WarnContext(ctx, "vulnerability database not followed", "error", err, "hint", errs.Hint(err))
+		case err == nil:
+			told = false
 		}
 		if _, ok := k.engine.Current(); ok && !opened {
 			opened = true
@@ -63,111 +79,77 @@ func (k *keeper) run(ctx context.Context, ready chan<- struct{}) {
 	}
 }
 
-// fetchOnSchedule looks for a newer database at once and then on schedule, and
-// at most once a minute when one is missing here. It also does the daily chores.
-func (k *keeper) fetchOnSchedule(ctx context.Context, missing <-chan struct{}) {
-	const day, atMost = 24 * time.Hour, time.Minute
-	schedule := newTicker(k.update)
-	defer schedule.Stop()
-	daily := time.NewTicker(day)
-	defer daily.Stop()
-	var last time.Time
-	for {
-		if k.update > 0 && time.Since(last) >= atMost {
-			last = time.Now()
-			k.fetch(ctx)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-schedule.C:
-		case <-missing:
-		case <-daily.C:
-			if err := k.store.AddEventPartitions(ctx, time.Now()); err != nil {
-				k.logger.WarnContext(ctx, "event partitions not added", "error", err)
-			}
+// pause waits until the next look, or until somebody wants it sooner.
+func (k *keeper) pause(ctx context.Context) {
+	timer := time.NewTimer(lookEvery)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-k.wake:
+	}
+}
+
+// look asks for a look at the builds now.
+func (k *keeper) look() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// daily does what has to be done once a day.
+func (k *keeper) daily(ctx context.Context) {
+	const day = 24 * time.Hour
+	for wait(ctx, day); ctx.Err() == nil; wait(ctx, day) {
+		if err := k.store.AddEventPartitions(ctx, time.Now()); err != nil {
+			k.logger.WarnContext(ctx, "event partitions not added", "error", err)
 		}
 	}
 }
 
-// newTicker ticks every d, never for zero.
-func newTicker(d time.Duration) *time.Ticker {
-	const never = 1 << 62
-	if d <= 0 {
-		d = never
-	}
-	return time.NewTicker(d)
-}
-
-// follow brings the newest build of the library into force, or this process to
-// the build that is in force.
+// follow brings this process to the build that is in force, and what ought to
+// take its place into force.
 func (k *keeper) follow(ctx context.Context) error {
 	active, err := k.store.ActiveBuild(ctx)
 	if err != nil && !errs.Is(err, errs.NotFound) {
 		return err
 	}
 	k.metrics.setActive(active)
-	newest, err := k.library.Current()
-	if err != nil {
-		return err
-	}
-	present, open := k.engine.Current()
-	switch {
-	case open && present.Same(active) && newest.Checksum == active.Checksum:
-		return k.settle(ctx, newest)
-	case !k.judge || !replaces(newest, active):
-		return k.join(ctx, active, present)
-	}
-	return k.adopt(ctx, newest)
-}
-
-// replaces reports whether a database of the library is to take the place of the
-// active build: the first one does, a real one does for a sample and never the
-// reverse, else the newer one. An older one never does, or two replicas would
-// take turns.
-func replaces(newest vulndb.Installed, active vuln.Build) bool {
-	switch {
-	case active.Checksum == "":
-		return true
-	case active.Sample != newest.Sample:
-		return active.Sample
-	}
-	return newest.Built.After(active.Built)
-}
-
-// settle finishes what a switch left undone when it was cut off.
-func (k *keeper) settle(ctx context.Context, in vulndb.Installed) error {
-	const every = time.Minute
-	if !k.judge || time.Since(k.settled) < every {
+	k.watchAge(ctx, active)
+	if !k.judge {
 		return nil
 	}
-	k.settled = time.Now()
-	open, err := k.store.Unsettled(ctx)
-	if err != nil || !open {
+	following := k.join(ctx, active)
+	next, ok, err := k.next(ctx, active)
+	switch {
+	case err != nil:
 		return err
+	case ok:
+		return k.adopt(ctx, next)
+	case following != nil:
+		return following
 	}
-	return k.adopt(ctx, in) // which finds it active and settles
+	return k.chores(ctx, active)
 }
 
-// join opens the active build here when it is in the library.
-func (k *keeper) join(ctx context.Context, active, present vuln.Build) error {
-	if active.Checksum == "" || present.Same(active) || (!k.judge && present.Checksum == active.Checksum) {
+// join opens the active build here, wherever it is to be had.
+func (k *keeper) join(ctx context.Context, active vuln.Build) error {
+	present, _ := k.engine.Current()
+	if active.Checksum == "" || present.Same(active) {
 		return nil
 	}
-	in, err := k.library.Get(active.Checksum)
+	in, err := k.obtain(ctx, active.Checksum)
 	if err != nil {
 		return err
 	}
-	session, err := k.engine.OpenCandidate(ctx, in)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = session.Close() }()
-	switch ours := session.Build(); {
-	case ours.Same(active), !k.judge:
+	ours := match.BuildOf(in)
+	switch order := compareJudges(ours, active); {
+	case order == 0:
 		return k.engine.Use(ctx, in)
-	case semver.Compare(ours.EngineVersion, active.EngineVersion) < 0:
-		return errs.New(errs.Conflict, "app: engine %s is in force, this process has %s", active.EngineVersion, ours.EngineVersion).
+	case order < 0:
+		return errs.New(errs.Conflict, "app: engine %s with matchers %s is in force, this process has %s with %s",
+			active.EngineVersion, active.Config, ours.EngineVersion, ours.Config).
 			WithHint("upgrade this process: it neither judges nor scans until then")
 	}
 	// The same database under a newer engine or another configuration is
@@ -175,38 +157,130 @@ func (k *keeper) join(ctx context.Context, active, present vuln.Build) error {
 	return k.adopt(ctx, in)
 }
 
-// adopt judges everything with a newer build and switches to it. One process
-// does it at a time; the others find it done.
+// next finds the build that ought to take the place of the active one: in the
+// library, or where another replica left it in Postgres. One that a person said
+// no to, or has yet to say yes to, is none.
+func (k *keeper) next(ctx context.Context, active vuln.Build) (vulndb.Installed, bool, error) {
+	best := vulndb.Installed{Checksum: active.Checksum, Built: active.Built, Sample: active.Sample}
+	consider := func(in vulndb.Installed) error {
+		if best.Checksum != "" && !vulndb.Supersedes(in, best) {
+			return nil
+		}
+		barred, err := k.store.BuildBarred(ctx, in.Checksum)
+		if err == nil && !barred {
+			best = in
+		}
+		return err
+	}
+	current, err := k.library.Current()
+	if err == nil {
+		err = consider(current)
+	}
+	if err != nil && !errs.Is(err, errs.NotFound) {
+		return best, false, err
+	}
+	archives, found := k.store.Archives(ctx)
+	if found != nil {
+		return best, false, found
+	}
+	for _, a := range archives {
+		if err := consider(parcel(a).Installed); err != nil {
+			return best, false, err
+		}
+	}
+	switch {
+	case best.Checksum == "":
+		return best, false, err // there is none at all
+	case best.Checksum == active.Checksum:
+		return best, false, nil
+	}
+	best, err = k.obtain(ctx, best.Checksum)
+	return best, err == nil, err
+}
+
+// adopt judges with a newer build and switches to it. One process does it at a
+// time; the others find it done.
 func (k *keeper) adopt(ctx context.Context, in vulndb.Installed) error {
+	if k.failed.lately(in) {
+		return nil
+	}
+	k.publish(ctx, in)
 	return k.store.Exclusively(ctx, "adopt", func(ctx context.Context) error {
-		session, err := k.engine.OpenCandidate(ctx, in)
-		if err != nil {
+		active, err := k.store.ActiveBuild(ctx)
+		if err != nil && !errs.Is(err, errs.NotFound) {
 			return err
 		}
-		defer func() { _ = session.Close() }()
-		start := time.Now()
-		rejudger := scan.Rejudger{Store: k.store, Activated: func(ctx context.Context) error { return k.engine.Use(ctx, in) }}
-		done, err := rejudger.Rejudge(ctx, session)
-		if err != nil {
-			return errs.Op("app: adopt database build", err)
+		ours := match.BuildOf(in)
+		if ours.Same(active) {
+			return nil // another process was faster; the next look joins it
 		}
-		k.metrics.setActive(session.Build())
-		k.logger.InfoContext(ctx, "vulnerability database in force", "checksum", in.Checksum, "built", in.Built,
-			"sample", in.Sample, "packages", done.Packages, "repositories", done.Repositories, "seconds", time.Since(start).Seconds())
-		return nil
+		if active.Checksum != "" && compareJudges(ours, active) < 0 {
+			return nil // it is published: processes of the newer version judge with it
+		}
+		err = k.rejudge(ctx, in, active)
+		k.failed.note(in, err)
+		return err
 	})
 }
 
-// fetch looks for a newer database. A failure changes nothing and is told.
-func (k *keeper) fetch(ctx context.Context) {
-	in, changed, err := k.library.Update(ctx, nil)
-	switch {
-	case err != nil && ctx.Err() == nil:
-		k.metrics.updateFailed(err)
-		k.logger.WarnContext(ctx, "vulnerability database not updated", "error", err, "hint", errs.Hint(err))
-	case changed:
-		k.logger.InfoContext(ctx, "vulnerability database fetched", "checksum", in.Checksum, "built", in.Built)
+// rejudge judges what changed between two builds and switches.
+func (k *keeper) rejudge(ctx context.Context, in vulndb.Installed, active vuln.Build) error {
+	session, err := k.engine.OpenCandidate(ctx, in)
+	if err != nil {
+		return err
 	}
+	defer func() { _ = session.Close() }()
+	start := time.Now()
+	change := k.change(ctx, in, active)
+	rejudger := scan.Rejudger{Store: k.store, Activated: func(ctx context.Context) error { return k.engine.Use(ctx, in) }}
+	done, err := rejudger.Rejudge(ctx, session)
+	if err != nil {
+		return errs.Op("app: adopt database build", err)
+	}
+	k.metrics.setActive(session.Build())
+	k.logger.InfoContext(ctx, "vulnerability database in force", "checksum", in.Checksum, "built", in.Built,
+		"sample", in.Sample, "packages", done.Packages, "names", len(change.Names), "everything", change.Everything,
+		"repositories", done.Repositories, "seconds", time.Since(start).Seconds())
+	return nil
+}
+
+// change says what differs between the active build and the one to come.
+func (k *keeper) change(ctx context.Context, in vulndb.Installed, active vuln.Build) scan.Change {
+	why := ""
+	if active.Checksum != "" {
+		why = match.CompareBuilds(active, match.BuildOf(in))
+	}
+	before, err := k.obtain(ctx, active.Checksum)
+	if err != nil {
+		return scan.Change{Everything: "the database in force is not to be had here: " + err.Error()}
+	}
+	change, err := k.engine.Compare(ctx, before, in)
+	if err != nil {
+		return scan.Change{Everything: "the two databases cannot be compared: " + err.Error()}
+	}
+	if why != "" {
+		change.Everything = why
+	}
+	return change
+}
+
+// failure is the last build that could not be adopted. It is tried again after a
+// while: what failed may have been on this side.
+type failure struct {
+	checksum string
+	at       time.Time
+}
+
+func (f *failure) note(in vulndb.Installed, err error) {
+	*f = failure{}
+	if err != nil {
+		*f = failure{in.Checksum, time.Now()}
+	}
+}
+
+// lately reports whether that build failed within the last minute.
+func (f *failure) lately(in vulndb.Installed) bool {
+	return f.checksum == in.Checksum && time.Since(f.at) < choresEvery
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -13,6 +13,7 @@ import (
 type metrics struct {
 	built    prometheus.Gauge
 	sample   prometheus.Gauge
+	old      prometheus.Gauge
 	failures *prometheus.CounterVec
 }
 
@@ -26,12 +27,16 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "tidewaiter_vulndb_sample",
 			Help: "1 when the build in force is the sample database, which is never good for decisions.",
 		}),
+		old: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tidewaiter_vulndb_old",
+			Help: "1 when the build in force is older than vulndb.alarm_age.",
+		}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidewaiter_vulndb_update_failures_total",
 			Help: "Looks for a newer database that failed, by error kind.",
 		}, []string{"kind"}),
 	}
-	r.MustRegister(m.built, m.sample, m.failures)
+	r.MustRegister(m.built, m.sample, m.old, m.failures)
 	return m
 }
 
@@ -42,6 +47,13 @@ func (m *metrics) setActive(b vuln.Build) {
 	m.sample.Set(0)
 	if b.Sample {
 		m.sample.Set(1)
+	}
+}
+
+func (m *metrics) setOld(old bool) {
+	m.old.Set(0)
+	if old {
+		m.old.Set(1)
 	}
 }
 
