@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,7 +26,7 @@ func (s *Store) SaveAnswer(ctx context.Context, job scan.Job, a scan.Answer) err
 		return err
 	}
 	return s.inScan(ctx, "save answer", func(tx pgx.Tx) error {
-		build, err := holdActiveBuild(ctx, tx, a.Build)
+		active, err := holdActiveBuild(ctx, tx, a.Build)
 		if err != nil {
 			return err
 		}
@@ -36,7 +37,7 @@ func (s *Store) SaveAnswer(ctx context.Context, job scan.Job, a scan.Answer) err
 		if err != nil {
 			return err
 		}
-		if err := saveJudgements(ctx, tx, build, a, ids); err != nil {
+		if err := saveJudgements(ctx, tx, active.id, active.judgedSince, a, ids); err != nil {
 			return err
 		}
 		if err := refreshVulnerabilities(ctx, tx, a.Vulnerabilities); err != nil {
@@ -46,7 +47,7 @@ func (s *Store) SaveAnswer(ctx context.Context, job scan.Job, a scan.Answer) err
 		if err != nil {
 			return err
 		}
-		if err := saveSummary(ctx, tx, inventoryID, build, a.NoData, a.EndOfLife); err != nil {
+		if err := saveSummary(ctx, tx, inventoryID, active, a.NoData, a.EndOfLife); err != nil {
 			return err
 		}
 		manifestID, err := manifestID(ctx, tx, a.Manifest)
@@ -150,7 +151,7 @@ func (s *Store) newPackages(inv *inventory.Inventory, known map[inventory.Finger
 func saveInventory(ctx context.Context, tx pgx.Tx, inv *inventory.Inventory, ids []int64) (int64, error) {
 	const query = `SELECT id FROM inventory WHERE fingerprint = $1 FOR KEY SHARE`
 	const insert = `
-		INSERT INTO inventory (fingerprint, distro, distro_input, package_count) VALUES ($1, $2, $3, $4)
+		INSERT INTO inventory (fingerprint, distro, distro_input, package_count, types, versionless) VALUES ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (fingerprint) DO NOTHING RETURNING id`
 	fingerprint := inv.Fingerprint()
 	var id int64
@@ -164,7 +165,8 @@ func saveInventory(ctx context.Context, tx pgx.Tx, inv *inventory.Inventory, ids
 			return 0, errs.Wrap(errs.Internal, "postgres: encode distro", err)
 		}
 	}
-	err = tx.QueryRow(ctx, insert, fingerprint[:], cleanText(inv.Distro.String()), distro, len(inv.Members)).Scan(&id)
+	err = tx.QueryRow(ctx, insert, fingerprint[:], cleanText(inv.Distro.String()), distro, len(inv.Members),
+		typesOf(inv, ""), typesOf(inv, inventory.ExcludedNoVersion)).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) { // another scan committed the same one in between
 		err = tx.QueryRow(ctx, query, fingerprint[:]).Scan(&id)
 		return id, err
@@ -173,6 +175,19 @@ func saveInventory(ctx context.Context, tx pgx.Tx, inv *inventory.Inventory, ids
 		return 0, err
 	}
 	return id, insertMembers(ctx, tx, id, inv, ids)
+}
+
+// typesOf lists the types of the packages that are excluded for the given reason,
+// or not at all.
+func typesOf(inv *inventory.Inventory, excluded string) []string {
+	types := []string{}
+	for _, m := range inv.Members {
+		if t := cleanText(inv.Packages[m.Package].Type); m.Excluded == excluded && !slices.Contains(types, t) {
+			types = append(types, t)
+		}
+	}
+	slices.Sort(types)
+	return types
 }
 
 func insertMembers(ctx context.Context, tx pgx.Tx, inventoryID int64, inv *inventory.Inventory, ids []int64) error {
@@ -189,9 +204,10 @@ func insertMembers(ctx context.Context, tx pgx.Tx, inventoryID int64, inv *inven
 	return err
 }
 
-// saveSummary counts the findings of an inventory under a build, once.
-func saveSummary(ctx context.Context, tx pgx.Tx, inventoryID, build int64, noData []string, endOfLife time.Time) error {
-	const query = `SELECT EXISTS (SELECT 1 FROM inventory_summary WHERE inventory_id = $1 AND build_id = $2)`
+// saveSummary counts the findings of an inventory under the active build, unless
+// there are counts that hold.
+func saveSummary(ctx context.Context, tx pgx.Tx, inventoryID int64, active activeBuild, noData []string, endOfLife time.Time) error {
+	const query = `SELECT EXISTS (SELECT 1 FROM inventory_summary WHERE inventory_id = $1 AND build_id >= $2)`
 	const upsert = `
 		WITH named AS (
 			SELECT p.type, p.name, v.canonical, max(COALESCE(r.severity_rank, 0::smallint)) AS rank,
@@ -218,7 +234,7 @@ func saveSummary(ctx context.Context, tx pgx.Tx, inventoryID, build int64, noDat
 		    known_exploited = EXCLUDED.known_exploited, ignored = EXCLUDED.ignored, no_data = EXCLUDED.no_data,
 		    distro_eol = EXCLUDED.distro_eol`
 	var done bool
-	if err := tx.QueryRow(ctx, query, inventoryID, build).Scan(&done); err != nil || done {
+	if err := tx.QueryRow(ctx, query, inventoryID, active.countedSince).Scan(&done); err != nil || done {
 		return err
 	}
 	if noData == nil {
@@ -228,7 +244,7 @@ func saveSummary(ctx context.Context, tx pgx.Tx, inventoryID, build int64, noDat
 	if !endOfLife.IsZero() {
 		eol = &endOfLife
 	}
-	_, err := tx.Exec(ctx, upsert, inventoryID, build, noData, eol)
+	_, err := tx.Exec(ctx, upsert, inventoryID, active.id, noData, eol)
 	return err
 }
 
@@ -290,18 +306,25 @@ func finishManifest(ctx context.Context, tx pgx.Tx, manifestID, inventoryID int6
 	return refreshParents(ctx, tx, manifestID)
 }
 
+// activeBuild is the build in force, and since which build on what was judged
+// and counted holds under it.
+type activeBuild struct {
+	id, judgedSince, countedSince int64
+}
+
 // holdActiveBuild takes the build lock shared until the transaction ends and
-// returns the id of the active build, which must be want.
-func holdActiveBuild(ctx context.Context, tx pgx.Tx, want vuln.Build) (id int64, err error) {
+// returns the active build, which must be want.
+func holdActiveBuild(ctx context.Context, tx pgx.Tx, want vuln.Build) (active activeBuild, err error) {
 	const query = `
-		SELECT id FROM vuln_build
+		SELECT id, COALESCE(judged_since, id), COALESCE(counted_since, id) FROM vuln_build
 		 WHERE state = 'active' AND checksum = $1 AND engine = $2 AND engine_version = $3 AND config = $4`
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared(`+lockKey("build")+`)`); err != nil {
-		return 0, err
+		return active, err
 	}
-	err = tx.QueryRow(ctx, query, want.Checksum, want.Engine, want.EngineVersion, want.Config).Scan(&id)
+	err = tx.QueryRow(ctx, query, want.Checksum, want.Engine, want.EngineVersion, want.Config).
+		Scan(&active.id, &active.judgedSince, &active.countedSince)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return 0, errs.New(errs.Conflict, "postgres: database build %.12s is not the active one", want.Checksum)
+		return active, errs.New(errs.Conflict, "postgres: database build %.12s is not the active one", want.Checksum)
 	}
-	return id, err
+	return active, err
 }

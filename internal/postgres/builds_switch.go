@@ -2,218 +2,137 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
-	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
-	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
-	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
-// MatchedVulnerabilities lists the records that packages match under a build.
-func (s *Store) MatchedVulnerabilities(ctx context.Context, build int64) ([]vuln.Ref, error) {
-	const query = `
-		SELECT v.name, v.namespace FROM vulnerability v
-		 WHERE EXISTS (SELECT 1 FROM package_match m WHERE m.vulnerability_id = v.id
-		                  AND m.opened_build <= $1 AND (m.closed_build IS NULL OR m.closed_build > $1))
-		 ORDER BY v.id`
-	rows, err := s.pool.Query(ctx, query, build)
-	if err != nil {
-		return nil, wrap("list matched vulnerabilities", err)
-	}
-	var refs []vuln.Ref
-	var ref vuln.Ref
-	_, err = pgx.ForEachRow(rows, []any{&ref.ID, &ref.Namespace}, func() error {
-		refs = append(refs, ref)
-		return nil
-	})
-	return refs, wrap("list matched vulnerabilities", err)
-}
-
-// SwitchBuild makes the candidate the active build, unless packages appeared
-// that it has not judged: then it returns kind Conflict. Texts and
-// exploitability of the given records are written with the switch. Summaries
-// and the repositories' findings follow, one by one.
-func (s *Store) SwitchBuild(ctx context.Context, build int64, records []vuln.Vulnerability) error {
-	const unjudged = `SELECT EXISTS (SELECT 1 FROM package WHERE judged_build < $1)`
-	const retire = `UPDATE vuln_build SET state = 'retired', retired_at = now() WHERE state = 'active'`
-	const activate = `UPDATE vuln_build SET state = 'active', activated_at = now() WHERE id = $1 AND state = 'candidate'`
+// SwitchBuild makes the candidate the active build: in one transaction, with the
+// counts, the findings of repositories and their events, and what is told of
+// records. Nobody stores an answer meanwhile, and readers see what was before
+// until all of it is there. What moved since it was staged is caught up first; the
+// error is of kind Conflict when that is too much for others to wait, and Canceled
+// when the build is no longer the candidate.
+func (s *Store) SwitchBuild(ctx context.Context, build int64, session scan.Session) error {
+	const ready = `SELECT r.stage = 'covered' AND NOT EXISTS (SELECT 1 FROM rematch_batch WHERE NOT done) FROM rematch r WHERE r.build_id = $1`
 	return s.inTx(ctx, "switch build", func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, stagePlanner); err != nil {
+			return err
+		}
 		if err := lockBuilds(ctx, tx); err != nil {
 			return err
 		}
-		var missing bool
-		if err := tx.QueryRow(ctx, unjudged, build).Scan(&missing); err != nil {
+		if err := mustBeCandidate(ctx, tx, build); err != nil {
 			return err
 		}
-		if missing {
-			return errs.New(errs.Conflict, "postgres: packages appeared that the candidate has not judged")
-		}
-		if _, err := tx.Exec(ctx, retire); err != nil {
-			return err
-		}
-		tag, err := tx.Exec(ctx, activate, build)
-		if err == nil && tag.RowsAffected() == 0 {
-			return errs.New(errs.Canceled, "postgres: build %d is no longer the candidate", build)
-		}
+		at, err := holdStaging(ctx, tx, build)
 		if err != nil {
 			return err
 		}
-		if err := refreshVulnerabilities(ctx, tx, records); err != nil {
+		var staged bool
+		if err := tx.QueryRow(ctx, ready, build).Scan(&staged); err != nil {
 			return err
 		}
-		return s.escalateLikely(ctx, tx, build)
+		if !staged {
+			return errs.New(errs.Conflict, "postgres: build %d is not counted yet", build)
+		}
+		if err := s.catchUp(ctx, tx, at, session); err != nil {
+			return err
+		}
+		return s.applyStaged(ctx, tx, at)
 	})
 }
 
-// refreshVulnerabilities brings what is kept once per record, texts, links and
-// exploitability, to what the active build says; equal rows stay unwritten.
-func refreshVulnerabilities(ctx context.Context, tx pgx.Tx, records []vuln.Vulnerability) error {
-	const update = `
-		UPDATE vulnerability v SET description = n.description, data_source = n.source, urls = n.urls, cwes = n.cwes,
-		       epss = n.epss, epss_before = CASE WHEN v.epss IS DISTINCT FROM n.epss THEN v.epss ELSE v.epss_before END, epss_percentile = n.percentile, epss_date = n.day, risk = n.risk
-		  FROM jsonb_to_recordset($1) AS n(name text, namespace text, description text, source text, urls text[], cwes text[],
-		                                   epss float8, percentile float8, day date, risk float8)
-		 WHERE v.name = n.name AND v.namespace = n.namespace
-		   AND (v.description, v.data_source, v.urls, v.cwes, v.epss, v.epss_percentile, v.epss_date, v.risk)
-		       IS DISTINCT FROM (n.description, n.source, n.urls, n.cwes, n.epss, n.percentile, n.day, n.risk)`
-	const batch = 2000
-	for part := range slices.Chunk(records, batch) {
-		rows := make([]freshRow, len(part))
-		for i, v := range part {
-			rows[i] = newFreshRow(v)
-		}
-		encoded, err := json.Marshal(rows)
-		if err != nil {
-			return errs.Wrap(errs.Internal, "postgres: encode records", err)
-		}
-		if _, err := tx.Exec(ctx, update, encoded); err != nil {
+// applyStaged puts the candidate in the place of the active build.
+func (s *Store) applyStaged(ctx context.Context, tx pgx.Tx, at staging) error {
+	const retire = `UPDATE vuln_build SET state = 'retired', retired_at = now() WHERE state = 'active'`
+	const activate = `
+		UPDATE vuln_build b SET state = 'active', activated_at = now(), reason = '', counted_since = @since,
+		       judged_since = CASE WHEN r.everything <> '' THEN b.id ELSE COALESCE(a.judged_since, a.id) END
+		  FROM rematch r, vuln_build a
+		 WHERE b.id = @build AND r.build_id = b.id AND a.id = @base`
+	// Coverage first: the trigger that keeps what was known sees by the build that
+	// a summary is of an older one.
+	for _, statement := range []string{
+		retire, activate, applyCoverage, applyCounts, applyChanges, applyFindings,
+	} {
+		if _, err := tx.Exec(ctx, statement, at.args()); err != nil {
 			return err
 		}
 	}
-	return nil
+	if err := applyRecords(ctx, tx); err != nil {
+		return err
+	}
+	if err := s.escalateLikely(ctx, tx, at.build); err != nil {
+		return err
+	}
+	return emptyStaging(ctx, tx)
 }
 
-// freshRow is a vulnerability as refreshVulnerabilities hands it over.
-type freshRow struct {
-	Name        string   `json:"name"`
-	Namespace   string   `json:"namespace"`
-	Description string   `json:"description"`
-	Source      string   `json:"source"`
-	URLs        []string `json:"urls"`
-	CWEs        []string `json:"cwes"`
-	EPSS        *float64 `json:"epss"`
-	Percentile  *float64 `json:"percentile"`
-	Day         *string  `json:"day"`
-	Risk        float64  `json:"risk"`
-}
+const applyCoverage = `
+	UPDATE inventory_summary s SET build_id = @build, no_data = c.no_data, distro_eol = c.distro_eol
+	  FROM rematch_coverage c WHERE s.inventory_id = c.inventory_id`
 
-func newFreshRow(v vuln.Vulnerability) freshRow {
-	row := freshRow{
-		Name: v.ID, Namespace: v.Namespace, Description: cleanText(v.Description), Source: cleanText(v.DataSource),
-		URLs: cleanAll(v.URLs), CWEs: cleanAll(v.CWEs), Risk: v.Risk,
-	}
-	if v.EPSS != nil {
-		row.EPSS, row.Percentile, row.Day = &v.EPSS.Score, &v.EPSS.Percentile, nonEmpty(v.EPSS.Date)
-	}
-	return row
-}
+// applyCounts takes the counts of late inventories, which were counted as a whole.
+const applyCounts = `
+	UPDATE inventory_summary s SET build_id = @build, critical = c.critical, high = c.high, medium = c.medium, low = c.low,
+	       negligible = c.negligible, unknown = c.unknown, fixable = c.fixable, known_exploited = c.known_exploited, ignored = c.ignored
+	  FROM rematch_count c WHERE s.inventory_id = c.inventory_id`
 
-// UnsettledInventories returns up to limit of them. Of the packages they hold
-// the types, once for those that are judged and once for those left out because
-// they have no version: coverage asks for no more.
-func (s *Store) UnsettledInventories(ctx context.Context, limit int) ([]scan.Unsettled, error) {
-	const query = `
-		SELECT i.id, i.distro_input, ARRAY(
-		           SELECT DISTINCT p.type FROM inventory_package ip JOIN package p ON p.id = ip.package_id
-		            WHERE ip.inventory_id = i.id AND ip.excluded = '' ORDER BY p.type),
-		       ARRAY(
-		           SELECT DISTINCT p.type FROM inventory_package ip JOIN package p ON p.id = ip.package_id
-		            WHERE ip.inventory_id = i.id AND ip.excluded = $2 ORDER BY p.type)
-		  FROM inventory_summary s JOIN inventory i ON i.id = s.inventory_id
-		 WHERE s.build_id <> (SELECT id FROM vuln_build WHERE state = 'active')
-		 ORDER BY i.id LIMIT $1`
-	rows, err := s.pool.Query(ctx, query, limit, inventory.ExcludedNoVersion)
-	if err != nil {
-		return nil, wrap("list unsettled inventories", err)
-	}
-	var out []scan.Unsettled
-	var id int64
-	var distro []byte
-	var judged, versionless []string
-	_, err = pgx.ForEachRow(rows, []any{&id, &distro, &judged, &versionless}, func() error {
-		u := scan.Unsettled{ID: id}
-		if len(distro) > 0 {
-			if err := json.Unmarshal(distro, &u.Inventory.Distro); err != nil {
-				return errs.Wrap(errs.Malformed, "postgres: decode distro", err)
-			}
-		}
-		addTypes(&u.Inventory, judged, "")
-		addTypes(&u.Inventory, versionless, inventory.ExcludedNoVersion)
-		out = append(out, u)
-		return nil
-	})
-	return out, wrap("list unsettled inventories", err)
-}
+// applyChanges moves the counts of all others by what changed.
+const applyChanges = `
+	UPDATE inventory_summary s SET build_id = @build, critical = s.critical + d.critical, high = s.high + d.high,
+	       medium = s.medium + d.medium, low = s.low + d.low, negligible = s.negligible + d.negligible, unknown = s.unknown + d.unknown,
+	       fixable = s.fixable + d.fixable, known_exploited = s.known_exploited + d.known_exploited, ignored = s.ignored + d.ignored
+	  FROM (SELECT inventory_id, sum(critical)::int AS critical, sum(high)::int AS high, sum(medium)::int AS medium, sum(low)::int AS low,
+	               sum(negligible)::int AS negligible, sum(unknown)::int AS unknown, sum(fixable)::int AS fixable,
+	               sum(known_exploited)::int AS known_exploited, sum(ignored)::int AS ignored
+	          FROM rematch_inventory GROUP BY inventory_id) d
+	 WHERE s.inventory_id = d.inventory_id AND NOT EXISTS (SELECT 1 FROM rematch_count c WHERE c.inventory_id = d.inventory_id)
+	   AND (d.critical, d.high, d.medium, d.low, d.negligible, d.unknown, d.fixable, d.known_exploited, d.ignored)
+	       <> (0, 0, 0, 0, 0, 0, 0, 0, 0)`
 
-// addTypes adds a package without a name for each type.
-func addTypes(inv *inventory.Inventory, types []string, excluded string) {
-	for _, t := range types {
-		inv.Members = append(inv.Members, inventory.Member{Package: len(inv.Packages), Excluded: excluded})
-		inv.Packages = append(inv.Packages, inventory.Package{Type: t, Distro: inv.Distro})
-	}
-}
-
-// SettleInventory counts an inventory's findings under the active build. It
-// returns kind Conflict when that is not the given one.
-func (s *Store) SettleInventory(ctx context.Context, id int64, build vuln.Build, noData []string, endOfLife time.Time) error {
-	return s.inTx(ctx, "settle inventory", func(tx pgx.Tx) error {
-		active, err := holdActiveBuild(ctx, tx, build)
-		if err != nil {
-			return err
-		}
-		return saveSummary(ctx, tx, id, active, noData, endOfLife)
-	})
-}
-
-// SettleRepositories compares every repository with what it had before the
-// active build came, one transaction each, and returns how many were looked at.
-func (s *Store) SettleRepositories(ctx context.Context) (int, error) {
-	const query = `
-		SELECT r.id FROM repository r
-		 WHERE r.compared <> '' AND r.compared NOT LIKE (SELECT id FROM vuln_build WHERE state = 'active')::text || '/%'
-		 ORDER BY r.id`
-	rows, err := s.pool.Query(ctx, query)
-	if err != nil {
-		return 0, wrap("list repositories to settle", err)
-	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return 0, wrap("list repositories to settle", err)
-	}
-	for i, id := range ids {
-		err := s.inTx(ctx, "settle repository", func(tx pgx.Tx) error {
-			return s.compareRepository(ctx, tx, id, "build", nil)
-		})
-		if err != nil {
-			return i, err
-		}
-	}
-	return len(ids), nil
-}
-
-// Unsettled reports whether counts or repositories are not of the active build:
-// a switch is under way, or was cut off.
-func (s *Store) Unsettled(ctx context.Context) (bool, error) {
-	const query = `
-		WITH active AS (SELECT id FROM vuln_build WHERE state = 'active')
-		SELECT EXISTS (SELECT 1 FROM inventory_summary, active WHERE build_id < active.id)
-		    OR EXISTS (SELECT 1 FROM repository, active WHERE compared <> '' AND compared NOT LIKE active.id || '/%')`
-	var open bool
-	err := s.pool.QueryRow(ctx, query).Scan(&open)
-	return open, wrap("look for unsettled counts", err)
-}
+// applyFindings brings repository_finding to what was staged, and writes one event
+// for each difference: move says the same of one repository (findings_apply.go).
+// What the estimate of exploitation adds comes behind it (escalateLikely).
+const applyFindings = `
+	WITH told AS MATERIALIZED (
+		SELECT n.repository_id, n.package_type, n.package_name, n.vulnerability, n.severity_rank, n.fixable, n.known_exploited,
+		       COALESCE(old.severity_rank, n.severity_rank) AS rank_before, old.closed_at IS NULL AND old.repository_id IS NOT NULL AS was_open,
+		       CASE WHEN n.severity_rank IS NULL THEN 'closed'
+		            WHEN old.repository_id IS NULL THEN 'opened'
+		            WHEN old.closed_at IS NOT NULL THEN 'reopened'
+		            WHEN n.severity_rank > old.severity_rank OR (n.known_exploited AND NOT old.known_exploited) THEN 'escalated'
+		            WHEN n.fixable AND NOT old.fixable THEN 'fix_available' END AS kind,
+		       COALESCE(n.known_exploited AND NOT old.known_exploited AND old.closed_at IS NULL, false) AS exploited
+		  FROM rematch_finding n
+		  LEFT JOIN LATERAL (
+		        SELECT f.repository_id, f.severity_rank, f.fixable, f.known_exploited, f.closed_at FROM repository_finding f
+		         WHERE f.repository_id = n.repository_id
+		           AND (f.package_type, f.package_name, f.vulnerability) = (n.package_type, n.package_name, n.vulnerability)
+		        OFFSET 0) old ON true
+	), upserted AS (
+		INSERT INTO repository_finding AS rf (repository_id, package_type, package_name, vulnerability, severity, severity_rank,
+		                                      fixable, known_exploited, opened_at)
+		SELECT repository_id, package_type, package_name, vulnerability, severity_name(severity_rank), severity_rank, fixable,
+		       known_exploited, now()
+		  FROM told WHERE severity_rank IS NOT NULL
+		ON CONFLICT (repository_id, package_type, package_name, vulnerability) DO UPDATE
+		SET severity = EXCLUDED.severity, severity_rank = EXCLUDED.severity_rank, fixable = EXCLUDED.fixable,
+		    known_exploited = EXCLUDED.known_exploited, closed_at = NULL, likely = rf.closed_at IS NULL AND rf.likely
+	), closed AS (
+		UPDATE repository_finding rf SET closed_at = now()
+		  FROM told t
+		 WHERE t.severity_rank IS NULL AND t.was_open
+		   AND (rf.repository_id, rf.package_type, rf.package_name, rf.vulnerability)
+		       = (t.repository_id, t.package_type, t.package_name, t.vulnerability)
+	)
+	INSERT INTO finding_event (repository_id, package_type, package_name, vulnerability, kind, severity, severity_from, exploited,
+	                           cause, build_id)
+	SELECT repository_id, package_type, package_name, vulnerability, kind, severity_name(COALESCE(severity_rank, rank_before)),
+	       CASE WHEN was_open AND severity_rank > rank_before THEN severity_name(rank_before) END,
+	       exploited AND was_open, 'build', @build
+	  FROM told
+	 WHERE kind IS NOT NULL AND (kind <> 'closed' OR was_open)`

@@ -85,8 +85,7 @@ func TestANewBuildOpensClosesAndKeepsAndReadersSeeOneBuild(t *testing.T) {
 	if active {
 		t.Fatal("the second build is active at once")
 	}
-	packages, err := f.store.PackagesToJudge(t.Context(), id, 0, 100)
-	f.ok(err)
+	packages := f.toJudge(id)
 	input := make([]inventory.Package, len(packages))
 	for i, p := range packages {
 		input[i] = p.Package
@@ -99,7 +98,7 @@ func TestANewBuildOpensClosesAndKeepsAndReadersSeeOneBuild(t *testing.T) {
 	}
 	done, err := r.Rejudge(t.Context(), session) // resumes
 	f.ok(err)
-	if !done.Switched || !activated || done.Repositories != 1 {
+	if !done.Switched || !activated || done.Repositories != 0 {
 		t.Errorf("rejudged: %+v, activated %v", done, activated)
 	}
 	if diff := cmp.Diff(map[string]string{"CVE-1": "fixed", "CVE-3": "not-fixed", "CVE-4": "fixed"}, open()); diff != "" {
@@ -129,18 +128,31 @@ func TestANewBuildOpensClosesAndKeepsAndReadersSeeOneBuild(t *testing.T) {
 	}
 }
 
-func TestASwitchWaitsForPackagesThatAppeared(t *testing.T) {
+func TestAPackageThatAppearsBeforeTheSwitchIsJudgedWithIt(t *testing.T) {
 	f := newFixture(t)
 	id, _, err := f.store.BeginBuild(t.Context(), secondBuild())
 	f.ok(err)
-	f.scanned("team/app", "1", "x", answer("x", nil, npm("a", "1")))
-	if err := f.store.SwitchBuild(t.Context(), id, nil); !errs.Is(err, errs.Conflict) {
-		t.Fatalf("got %v, want a conflict", err)
+	if shards, err := f.store.SelectPackages(t.Context(), id, scan.Change{Everything: "a test"}); err != nil || len(shards) != 0 {
+		t.Fatalf("%v, %v: there is nothing to judge", shards, err)
 	}
-	done, err := (&scan.Rejudger{Store: f.store}).Rejudge(t.Context(), judge{build: secondBuild()})
+	session := judge{build: secondBuild(), matches: map[string][]vuln.Match{"a": {finding("CVE-1")}, "b": {finding("CVE-2")}}}
+	f.ok(f.store.StageBuild(t.Context(), id, session))
+	f.scanned("team/app", "1", "x", answer("x", nil, npm("a", "1"), npm("b", "1")))
+	f.ok(f.store.SwitchBuild(t.Context(), id, session))
+	if f.count("inventory_summary WHERE high = 2 AND build_id = $1", id) != 1 || f.count("finding_event WHERE kind = 'opened' AND cause = 'build'") != 2 {
+		t.Error("what appeared was not judged, counted and compared with the switch")
+	}
+}
+
+func TestASwitchWaitsUntilEverythingIsCounted(t *testing.T) {
+	f := newFixture(t)
+	f.scanned("team/app", "1", "x", answer("x", nil, npm("a", "1")))
+	id, _, err := f.store.BeginBuild(t.Context(), secondBuild())
 	f.ok(err)
-	if done.Packages != 1 {
-		t.Errorf("%d packages judged, want 1", done.Packages)
+	_, err = f.store.SelectPackages(t.Context(), id, scan.Change{Everything: "a test"})
+	f.ok(err)
+	if err := f.store.SwitchBuild(t.Context(), id, judge{build: secondBuild()}); !errs.Is(err, errs.Conflict) {
+		t.Fatalf("got %v, want a conflict", err)
 	}
 }
 
@@ -149,8 +161,7 @@ func TestAnotherCandidateTakesBackWhatTheFirstWrote(t *testing.T) {
 	f.scanned("team/app", "1", "x", answer("x", map[string][]vuln.Match{"a": {finding("CVE-1")}}, npm("a", "1")))
 	id, _, err := f.store.BeginBuild(t.Context(), secondBuild())
 	f.ok(err)
-	packages, err := f.store.PackagesToJudge(t.Context(), id, 0, 100)
-	f.ok(err)
+	packages := f.toJudge(id)
 	f.ok(f.store.SaveCandidate(t.Context(), id, packages, make([]inventory.Judgement, len(packages)), nil))
 	third := build1
 	third.Checksum = "sha256:three"

@@ -11,48 +11,41 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
-// PackagesToJudge returns up to limit packages that were judged before, but not
-// by the build, in the order of their ids, after the given one.
-func (s *Store) PackagesToJudge(ctx context.Context, build, after int64, limit int) ([]scan.Stored, error) {
-	const query = `
-		SELECT id, input FROM package WHERE judged_build < $1 AND id > $2 ORDER BY id LIMIT $3`
-	rows, err := s.pool.Query(ctx, query, build, after, limit)
-	if err != nil {
-		return nil, wrap("list packages to judge", err)
-	}
-	var out []scan.Stored
-	var p scan.Stored
-	var input []byte
-	_, err = pgx.ForEachRow(rows, []any{&p.ID, &input}, func() error {
-		p.Package = inventory.Package{}
-		if err := s.unpackJSON(input, &p.Package); err != nil {
-			return err
-		}
-		out = append(out, p)
-		return nil
-	})
-	return out, wrap("list packages to judge", err)
-}
-
 // SaveCandidate writes what a candidate build says of packages: rows that differ
 // from the open ones are opened by it and theirs closed by it; equal ones stay
-// as they are.
+// as they are. The error is of kind Canceled when the build is not the candidate.
 func (s *Store) SaveCandidate(ctx context.Context, build int64, packages []scan.Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error {
-	return s.inTx(ctx, "save candidate", func(tx pgx.Tx) error {
-		// Shared, so that a switch waits for it and a discard cannot overtake it.
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared(`+lockKey("build")+`)`); err != nil {
+	return s.inTxAgain(ctx, "save candidate", func(tx pgx.Tx) error {
+		if err := shareCandidate(ctx, tx, build); err != nil {
 			return err
 		}
 		return saveCandidate(ctx, tx, build, packages, judgements, vulnerabilities)
 	})
 }
 
-func saveCandidate(ctx context.Context, tx pgx.Tx, build int64, packages []scan.Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error {
-	const exists = `SELECT 1 FROM vuln_build WHERE id = $1 AND state = 'candidate'`
-	var one int
-	if err := tx.QueryRow(ctx, exists, build).Scan(&one); err != nil {
-		return errs.Wrap(errs.Canceled, "postgres: build is no longer the candidate", err)
+// shareCandidate takes the build lock shared until the transaction ends, so that
+// a switch waits for it and a discard cannot overtake it, and sees to it that the
+// build is the candidate.
+func shareCandidate(ctx context.Context, tx pgx.Tx, build int64) error {
+	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared(`+lockKey("build")+`)`); err != nil {
+		return err
 	}
+	return mustBeCandidate(ctx, tx, build)
+}
+
+func mustBeCandidate(ctx context.Context, tx pgx.Tx, build int64) error {
+	const exists = `SELECT EXISTS (SELECT 1 FROM vuln_build WHERE id = $1 AND state = 'candidate')`
+	var is bool
+	if err := tx.QueryRow(ctx, exists, build).Scan(&is); err != nil {
+		return err
+	}
+	if !is {
+		return errs.New(errs.Canceled, "postgres: build %d is no longer the candidate", build)
+	}
+	return nil
+}
+
+func saveCandidate(ctx context.Context, tx pgx.Tx, build int64, packages []scan.Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error {
 	answer := scan.Answer{Vulnerabilities: vulnerabilities, Judged: map[int]inventory.Judgement{}}
 	ids := make([]int64, len(packages))
 	for i, p := range packages {
@@ -67,16 +60,21 @@ func saveCandidate(ctx context.Context, tx pgx.Tx, build int64, packages []scan.
 	if err := closeIgnores(ctx, tx, build, ids, judgements); err != nil {
 		return err
 	}
-	return saveJudgements(ctx, tx, build, answer, ids)
+	return saveJudgements(ctx, tx, build, build, answer, ids)
 }
 
 // closeRatings closes the open ratings that the candidate sees otherwise.
 func closeRatings(ctx context.Context, tx pgx.Tx, build int64, vulnerabilities []vuln.Vulnerability) error {
+	// In one order: shards rate the same records at the same time.
 	const closing = `
-		UPDATE vulnerability_rating r SET closed_build = @build
-		  FROM vulnerability v JOIN unnest(@name::text[], @namespace::text[], @content::bytea[]) AS n(name, namespace, content)
-		       ON n.name = v.name AND n.namespace = v.namespace
-		 WHERE r.vulnerability_id = v.id AND r.closed_build IS NULL AND r.opened_build < @build AND r.content <> n.content`
+		WITH stale AS (
+			SELECT r.id FROM unnest(@name::text[], @namespace::text[], @content::bytea[]) AS n(name, namespace, content)
+			  JOIN vulnerability v ON v.name = n.name AND v.namespace = n.namespace
+			  JOIN vulnerability_rating r ON r.vulnerability_id = v.id
+			 WHERE r.closed_build IS NULL AND r.opened_build < @build AND r.content <> n.content
+			 ORDER BY r.id FOR UPDATE OF r
+		)
+		UPDATE vulnerability_rating r SET closed_build = @build FROM stale WHERE r.id = stale.id`
 	var name, namespace []string
 	var content [][]byte
 	for _, v := range vulnerabilities {
@@ -134,6 +132,11 @@ func closeIgnores(ctx context.Context, tx pgx.Tx, build int64, ids []int64, judg
 // were open before.
 func (s *Store) KeepJudgement(ctx context.Context, build, packageID int64) error {
 	const mark = `UPDATE package SET judged_build = $1 WHERE id = $2 AND judged_build < $1`
-	_, err := s.pool.Exec(ctx, mark, build, packageID)
-	return wrap("keep judgement", err)
+	return s.inTx(ctx, "keep judgement", func(tx pgx.Tx) error {
+		if err := shareCandidate(ctx, tx, build); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, mark, build, packageID)
+		return err
+	})
 }

@@ -9,6 +9,7 @@ import (
 // comparison is of what a repository has with what it had before.
 type comparison struct {
 	repository, build int64
+	since             int64 // the oldest build under which what was compared holds
 	cause             string
 	scan              *int64  // nil when a database build is the cause
 	likely            float64 // see Options.LikelyAt

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -33,7 +34,7 @@ func (s *Store) SaveFindings(ctx context.Context, job scan.Job) error {
 // cause.
 func (s *Store) compareRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, cause string, scanID *int64) error {
 	const lock = `SELECT pg_advisory_xact_lock(hashtextextended('tidewaiter/repository', $1))`
-	const buildID = `SELECT id FROM vuln_build WHERE state = 'active'`
+	const active = `SELECT id, COALESCE(counted_since, id) FROM vuln_build WHERE state = 'active'`
 	const answered = `
 		UPDATE tag t SET answered_id = t.manifest_id FROM manifest m
 		 WHERE t.repository_id = $1 AND m.id = t.manifest_id
@@ -52,14 +53,14 @@ func (s *Store) compareRepository(ctx context.Context, tx pgx.Tx, repositoryID i
 	if _, err := tx.Exec(ctx, answered, repositoryID); err != nil {
 		return err
 	}
-	var build int64
-	if err := tx.QueryRow(ctx, buildID).Scan(&build); err != nil {
+	c := comparison{repository: repositoryID, cause: cause, scan: scanID, likely: s.likely}
+	if err := tx.QueryRow(ctx, active).Scan(&c.build, &c.since); err != nil {
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil // nothing was ever judged
 		}
 		return err
 	}
-	return comparison{repository: repositoryID, build: build, cause: cause, scan: scanID, likely: s.likely}.run(ctx, tx)
+	return c.run(ctx, tx)
 }
 
 // run moves the findings when the inventories behind the repository's live tags,
@@ -74,6 +75,9 @@ func (c comparison) run(ctx context.Context, tx pgx.Tx) error {
 	var live, known []int64
 	if err := tx.QueryRow(ctx, query, c.repository).Scan(&before, &live, &known); err != nil {
 		return err
+	}
+	if _, inventories, ok := strings.Cut(before, "/"); ok && comparedUnder(before) >= c.since {
+		before = strconv.FormatInt(c.build, 10) + "/" + inventories // builds since moved what it has with their switch
 	}
 	state := stateOf(c.build, live)
 	if before == state {
@@ -126,6 +130,14 @@ func stateOf(build int64, inventories []int64) string {
 		list = strconv.AppendInt(list, id, 10)
 	}
 	return fmt.Sprintf("%d/%x", build, md5.Sum(list)) // tells states apart, protects nothing
+}
+
+// comparedUnder is the build that was active when a repository was last compared by
+// itself; zero when it never was.
+func comparedUnder(compared string) int64 {
+	under, _, _ := strings.Cut(compared, "/")
+	build, _ := strconv.ParseInt(under, 10, 64)
+	return build
 }
 
 // difference lists what is in a and not in b; both ascend.

@@ -127,3 +127,16 @@ func (f *fixture) scanned(repository, tag, name string, a scan.Answer) scan.Job 
 	f.ok(f.store.FinishScan(f.t.Context(), job, scan.Result{Digest: digestOf(name)}, nil))
 	return job
 }
+
+// toJudge selects everything for a candidate and returns it.
+func (f *fixture) toJudge(id int64) (out []scan.Stored) {
+	f.t.Helper()
+	shards, err := f.store.SelectPackages(f.t.Context(), id, scan.Change{Everything: "a test"})
+	f.ok(err)
+	for _, shard := range shards {
+		packages, err := f.store.PackagesOf(f.t.Context(), shard, 0, 100)
+		f.ok(err)
+		out = append(out, packages...)
+	}
+	return out
+}

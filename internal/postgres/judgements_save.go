@@ -15,14 +15,14 @@ import (
 
 // saveJudgements writes what the build says of packages that it has not judged
 // yet: vulnerabilities, matches and ignores, opened by that build. ids are those
-// of a.Inventory.Packages. Packages that another transaction had judged by this
-// or a newer build meanwhile are left alone: a late answer must not open again
-// what a candidate closed.
-func saveJudgements(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, ids []int64) error {
+// of a.Inventory.Packages. Packages that the build since or a newer one had judged
+// meanwhile are left alone: a late answer must not open again what a candidate
+// closed.
+func saveJudgements(ctx context.Context, tx pgx.Tx, build, since int64, a scan.Answer, ids []int64) error {
 	if len(a.Judged) == 0 {
 		return nil
 	}
-	open, err := lockUnjudged(ctx, tx, build, a, ids)
+	open, err := lockUnjudged(ctx, tx, since, a, ids)
 	if err != nil || len(open) == 0 {
 		return err
 	}
@@ -32,9 +32,9 @@ func saveJudgements(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, 
 	}
 	var matches []openedMatch
 	var ignores []openedIgnore
-	judged := make([]int64, len(open))
+	judged := make([]judgedPackage, len(open))
 	for i, n := range open {
-		judged[i] = ids[n]
+		judged[i] = newJudgedPackage(ids[n], a.Judged[n].Names)
 		for _, m := range a.Judged[n].Matches {
 			row, err := newOpenedMatch(ids[n], vulnerabilities[m.Ref], m)
 			if err != nil {
@@ -52,14 +52,31 @@ func saveJudgements(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, 
 	if err := insertRows(ctx, tx, insertIgnores, ignores, build); err != nil {
 		return err
 	}
-	const mark = `UPDATE package SET judged_build = $2 WHERE id = ANY ($1)`
-	_, err = tx.Exec(ctx, mark, judged, build)
-	return err
+	return insertRows(ctx, tx, markJudged, judged, build)
 }
 
-// lockUnjudged locks the packages of an answer that the build has not judged, in
-// the order of their ids, and returns their indexes.
-func lockUnjudged(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, ids []int64) ([]int, error) {
+// markJudged counts packages as judged; $1 are judgedPackage rows. Names that
+// nobody says stay what they were.
+const markJudged = `
+	UPDATE package p SET judged_build = $2, names = COALESCE(n.names, p.names)
+	  FROM jsonb_to_recordset($1) AS n(id bigint, names text[]) WHERE p.id = n.id`
+
+// judgedPackage is a package as markJudged takes it.
+type judgedPackage struct {
+	ID    int64    `json:"id"`
+	Names []string `json:"names"` // null when nobody says
+}
+
+func newJudgedPackage(id int64, names []string) judgedPackage {
+	if names == nil {
+		return judgedPackage{ID: id}
+	}
+	return judgedPackage{ID: id, Names: cleanAll(names)}
+}
+
+// lockUnjudged locks the packages of an answer that no build from since on has
+// judged, in the order of their ids, and returns their indexes.
+func lockUnjudged(ctx context.Context, tx pgx.Tx, since int64, a scan.Answer, ids []int64) ([]int, error) {
 	const query = `
 		SELECT id FROM package WHERE id = ANY ($1) AND (judged_build IS NULL OR judged_build < $2)
 		 ORDER BY id FOR NO KEY UPDATE`
@@ -69,7 +86,7 @@ func lockUnjudged(ctx context.Context, tx pgx.Tx, build int64, a scan.Answer, id
 		wanted = append(wanted, ids[n])
 		index[ids[n]] = n
 	}
-	rows, err := tx.Query(ctx, query, wanted, build)
+	rows, err := tx.Query(ctx, query, wanted, since)
 	if err != nil {
 		return nil, err
 	}

@@ -17,14 +17,17 @@ import (
 // Known tells what is stored of a manifest; nothing of one never heard of.
 func (s *Store) Known(ctx context.Context, digest image.Digest, catalogVersion string) (scan.Known, error) {
 	const query = `
-		WITH active AS (SELECT id FROM vuln_build WHERE state = 'active')
+		WITH active AS (
+			SELECT COALESCE(judged_since, id) AS judged_since, COALESCE(counted_since, id) AS counted_since
+			  FROM vuln_build WHERE state = 'active'
+		)
 		SELECT m.inventory_id IS NOT NULL AND m.catalog_version = $2 AND m.state = 'done',
 		       EXISTS (SELECT 1 FROM active) AND NOT EXISTS (
 		           SELECT 1 FROM inventory_package ip JOIN package p ON p.id = ip.package_id
 		            WHERE ip.inventory_id = m.inventory_id AND ip.excluded = ''
-		              AND (p.judged_build IS NULL OR p.judged_build < (SELECT id FROM active)))
+		              AND (p.judged_build IS NULL OR p.judged_build < (SELECT judged_since FROM active)))
 		       AND EXISTS (SELECT 1 FROM inventory_summary s WHERE s.inventory_id = m.inventory_id
-		                      AND s.build_id = (SELECT id FROM active))
+		                      AND s.build_id >= (SELECT counted_since FROM active))
 		  FROM manifest m WHERE m.digest = $1`
 	var known scan.Known
 	err := s.pool.QueryRow(ctx, query, string(digest), catalogVersion).Scan(&known.Catalogued, &known.Current)
@@ -94,13 +97,13 @@ func (s *Store) inventoryByID(ctx context.Context, id int64) (*inventory.Invento
 	return inv, err
 }
 
-// Unjudged returns the indexes of fingerprints that no package judged by the
-// build (or a newer one) has.
+// Unjudged returns the indexes of fingerprints that no package has of which the
+// judgement holds under the build.
 func (s *Store) Unjudged(ctx context.Context, build vuln.Build, fingerprints []inventory.Fingerprint) ([]int, error) {
 	const query = `
 		SELECT fingerprint FROM package
 		 WHERE fingerprint = ANY ($1) AND judged_build >= (
-		     SELECT id FROM vuln_build WHERE checksum = $2 AND engine = $3 AND engine_version = $4 AND config = $5)`
+		     SELECT COALESCE(judged_since, id) FROM vuln_build WHERE checksum = $2 AND engine = $3 AND engine_version = $4 AND config = $5)`
 	wanted := make([][]byte, len(fingerprints))
 	for i := range fingerprints {
 		wanted[i] = fingerprints[i][:]

@@ -131,12 +131,12 @@ func (p storedPlatform) judged(at snapshot) bool {
 	return p.InventoryID != nil && p.Summarised && at.build != nil
 }
 
-// freshCounts counts anew where the stored counts are of another build than the
-// snapshot's, by inventory: they follow a switch one by one.
+// freshCounts counts anew where the stored counts do not hold under the snapshot's
+// build, by inventory: after a switch of the version before they follow one by one.
 func freshCounts(ctx context.Context, at snapshot, stored []storedPlatform) (map[int64]report.Counts, error) {
 	groups := map[int64][]int64{}
 	for _, p := range stored {
-		if p.judged(at) && p.SummaryBuild != at.buildID {
+		if p.judged(at) && p.SummaryBuild < at.countedSince {
 			groups[*p.InventoryID] = []int64{*p.InventoryID}
 		}
 	}

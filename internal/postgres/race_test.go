@@ -41,8 +41,7 @@ func TestALateAnswerDoesNotOpenWhatTheCandidateClosed(t *testing.T) {
 	f.scanned("team/app", "1", "one", answer("one", matches, npm("a", "1")))
 	id, _, err := f.store.BeginBuild(t.Context(), secondBuild())
 	f.ok(err)
-	packages, err := f.store.PackagesToJudge(t.Context(), id, 0, 10)
-	f.ok(err)
+	packages := f.toJudge(id)
 	f.ok(f.store.SaveCandidate(t.Context(), id, packages, make([]inventory.Judgement, len(packages)), nil))
 	f.scanned("team/app", "2", "two", answer("two", matches, npm("a", "1"))) // judged before it knew of the other
 	if n := f.count("package_match WHERE closed_build IS NULL"); n != 0 {
@@ -71,8 +70,7 @@ func TestRatingsFollowTheBuildThatIsValid(t *testing.T) {
 	third.Checksum = "sha256:three"
 	id, _, err := f.store.BeginBuild(t.Context(), third)
 	f.ok(err)
-	packages, err := f.store.PackagesToJudge(t.Context(), id, 0, 10)
-	f.ok(err)
+	packages := f.toJudge(id)
 	judgements := make([]inventory.Judgement, len(packages))
 	judgements[0].Matches = []vuln.Match{finding("CVE-2")}
 	f.ok(f.store.SaveCandidate(t.Context(), id, packages, judgements, []vuln.Vulnerability{{Ref: finding("CVE-2").Ref, Severity: vuln.SeverityLow}}))
@@ -198,6 +196,7 @@ func TestOnePackageThatCannotBeJudgedKeepsItsMatchesAndStopsNobody(t *testing.T)
 	}
 }
 
+// The version before counts after the switch.
 func TestASettleThatWasCutOffIsSeen(t *testing.T) {
 	f := newFixture(t)
 	f.scanned("team/app", "1", "x", answer("x", nil, npm("a", "1")))
@@ -211,10 +210,9 @@ func TestASettleThatWasCutOffIsSeen(t *testing.T) {
 	}
 	id, _, err := f.store.BeginBuild(t.Context(), secondBuild())
 	f.ok(err)
-	packages, err := f.store.PackagesToJudge(t.Context(), id, 0, 10)
-	f.ok(err)
+	packages := f.toJudge(id)
 	f.ok(f.store.SaveCandidate(t.Context(), id, packages, make([]inventory.Judgement, len(packages)), nil))
-	f.ok(f.store.SwitchBuild(t.Context(), id, nil))
+	f.world.SwitchAsBefore(id)
 	if !unsettled() {
 		t.Error("a switch that was not settled is not seen")
 	}

@@ -21,6 +21,8 @@ type snapshot struct {
 	codec
 	buildID int64         // 0 before the first build: no row is open then
 	build   *report.Build // nil before the first build
+	// countedSince is the oldest build whose counts hold under this one.
+	countedSince int64
 }
 
 // begin opens a transaction that sees one moment. The queries take lists whose
@@ -34,12 +36,12 @@ const begin = `
 func (s *Store) read(ctx context.Context, op string, work func(snapshot) error) error {
 	const active = `
 		SELECT id, checksum, schema_version, engine, engine_version, built, sample,
-		       greatest(0, extract(epoch FROM now() - built))::bigint AS age_seconds
+		       greatest(0, extract(epoch FROM now() - built))::bigint AS age_seconds, COALESCE(counted_since, id)
 		  FROM vuln_build WHERE state = 'active' ORDER BY id DESC LIMIT 1`
 	return wrap(op, pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{BeginQuery: begin}, func(tx pgx.Tx) error {
 		at := snapshot{Tx: tx, codec: s.codec}
 		var b report.Build
-		err := tx.QueryRow(ctx, active).Scan(&at.buildID, &b.Checksum, &b.SchemaVersion, &b.Engine, &b.EngineVersion, &b.Built, &b.Sample, &b.AgeSeconds)
+		err := tx.QueryRow(ctx, active).Scan(&at.buildID, &b.Checksum, &b.SchemaVersion, &b.Engine, &b.EngineVersion, &b.Built, &b.Sample, &b.AgeSeconds, &at.countedSince)
 		switch {
 		case err == nil:
 			b.Built = b.Built.UTC()

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -100,7 +99,7 @@ func (r repositoryListRow) report(at snapshot, images imagesRow) report.Reposito
 		Registry: r.Registry, Repository: r.Host + "/" + r.Name, LastPushAt: utc(r.LastPushAt), Tags: r.Tags,
 		Scans:  report.ScanCounts{Queued: r.Queued, Running: r.Running, Failed: r.Failed},
 		Images: images.images(),
-		Stale:  r.Compared != "" && !strings.HasPrefix(r.Compared, fmt.Sprintf("%d/", at.buildID)),
+		Stale:  r.Compared != "" && comparedUnder(r.Compared) < at.countedSince,
 	}
 	if r.LastID != nil {
 		out.LastScan = &report.ScanState{ID: *r.LastID, State: report.RunState(*r.LastState), Reason: *r.LastReason,

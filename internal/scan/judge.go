@@ -87,7 +87,7 @@ func JudgeInto(ctx context.Context, session Session, a *Answer, todo []int) erro
 	for i, j := range judgements {
 		a.Judged[todo[i]] = j
 	}
-	if a.Vulnerabilities, err = session.Vulnerabilities(ctx, refsOf(judgements)); err != nil {
+	if a.Vulnerabilities, err = session.Vulnerabilities(ctx, RefsOf(judgements)); err != nil {
 		return err
 	}
 	a.NoData, a.EndOfLife, err = session.Coverage(ctx, a.Inventory)

@@ -2,8 +2,6 @@ package scan
 
 import (
 	"context"
-	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
@@ -17,6 +15,15 @@ type Stored struct {
 	Package inventory.Package
 }
 
+// Shard is a part of the packages that a candidate has to judge: those with ids
+// from From to To, both included.
+type Shard struct {
+	Build    int64 `json:"build"`
+	From     int64 `json:"from"`
+	To       int64 `json:"to"`
+	Packages int   `json:"packages"`
+}
+
 // Unsettled is an inventory whose counts are not those of the active build.
 type Unsettled struct {
 	ID int64
@@ -25,58 +32,89 @@ type Unsettled struct {
 	Inventory inventory.Inventory
 }
 
-// Builds is what judging everything again needs of the store.
+// Builds is what bringing another build into force needs of the store.
 type Builds interface {
 	// BeginBuild registers a build: the very first is active at once, a later
-	// one becomes the candidate.
+	// one becomes the candidate. It returns kind Conflict for one that is held or
+	// was discarded.
 	BeginBuild(ctx context.Context, b vuln.Build) (id int64, active bool, err error)
-	// PackagesToJudge returns up to limit packages the build has not judged,
-	// with ids after the given one.
-	PackagesToJudge(ctx context.Context, build, after int64, limit int) ([]Stored, error)
+	// SelectPackages says which packages the candidate has to judge, which the
+	// store keeps from then on, and cuts those it has not judged into shards.
+	SelectPackages(ctx context.Context, build int64, change Change) ([]Shard, error)
+	// PackagesOf returns up to limit packages of a shard that its build has not
+	// judged, with ids after the given one.
+	PackagesOf(ctx context.Context, shard Shard, after int64, limit int) ([]Stored, error)
 	// SaveCandidate writes what differs from the open rows.
 	SaveCandidate(ctx context.Context, build int64, packages []Stored, judgements []inventory.Judgement, vulnerabilities []vuln.Vulnerability) error
 	// KeepJudgement counts a package as judged by the candidate, with what was
 	// said of it before.
 	KeepJudgement(ctx context.Context, build, packageID int64) error
-	// MatchedVulnerabilities lists the records that packages match under the
-	// build.
-	MatchedVulnerabilities(ctx context.Context, build int64) ([]vuln.Ref, error)
-	// SwitchBuild makes the candidate active; kind Conflict while packages are
-	// missing.
-	SwitchBuild(ctx context.Context, build int64, records []vuln.Vulnerability) error
+	// RecordsToDescribe lists the records the candidate may describe otherwise.
+	RecordsToDescribe(ctx context.Context, build int64, changed []vuln.Ref) ([]vuln.Ref, error)
+	// SaveRecords writes what differs of them.
+	SaveRecords(ctx context.Context, build int64, records []vuln.Vulnerability) error
+	// ReportBuild sums up what the candidate would change and keeps it with the
+	// build. released tells that somebody let the build go on.
+	ReportBuild(ctx context.Context, build int64, change Change) (report BuildReport, released bool, err error)
+	// HoldBuild stops a candidate until a person decides about it.
+	HoldBuild(ctx context.Context, build int64, reason string) error
+	// StageBuild counts and compares under the candidate, beside the active
+	// build; kind Conflict while many packages are missing.
+	StageBuild(ctx context.Context, build int64, session Session) error
+	// SwitchBuild makes the candidate active with all that was staged; kind
+	// Conflict while much is missing.
+	SwitchBuild(ctx context.Context, build int64, session Session) error
 	// UnsettledInventories returns up to limit inventories to count again.
 	UnsettledInventories(ctx context.Context, limit int) ([]Unsettled, error)
 	SettleInventory(ctx context.Context, id int64, build vuln.Build, noData []string, endOfLife time.Time) error
-	// SettleRepositories compares every repository with what it had before.
+	// SettleRepositories compares repositories that were last compared under a
+	// build whose findings no longer hold.
 	SettleRepositories(ctx context.Context) (int, error)
 }
 
-// Rejudger brings all stored packages to another database build, without
-// pulling anything.
+// Rejudger brings another database build into force, without pulling anything.
 type Rejudger struct {
 	Store Builds
-	// Activated is called between the switch and the counting, so that new
-	// scans judge with the new build; nil for nothing.
+	// Change is what differs from the active build; nil when nobody knows: then
+	// every package is judged.
+	Change *Change
+	// Check looks at what the candidate would change before anything is counted.
+	// The reason it returns holds the build; empty lets it go on. It is not asked
+	// about a build that somebody released. Nil for no check.
+	Check func(ctx context.Context, report BuildReport) (hold string, err error)
+	// Distribute has shards judged elsewhere, each with JudgeShard, and returns
+	// when that has ended or is not worth waiting for: what is left is judged
+	// here. Nil for nothing.
+	Distribute func(ctx context.Context, shards []Shard) error
+	// Parallel is how many shards are judged here at a time; 2 when zero.
+	Parallel int
+	// Activated is called after the switch, so that new scans judge with the new
+	// build; nil for nothing.
 	Activated func(ctx context.Context) error
 }
 
 // Rejudged tells what a Rejudge did.
 type Rejudged struct {
-	Packages     int
-	Repositories int
-	Switched     bool
+	Build        int64
+	Packages     int    // that were judged
+	Repositories int    // that had to be settled after a switch of the version before
+	Switched     bool   // false when the build was active already, or is held
+	Held         string // why the build is held
 }
 
-// Rejudge judges every package with the session's build, makes that build the
-// active one, and brings counts and events up to date. Answers come from the
-// build before until the switch. It resumes where it stopped.
+// Rejudge judges with the session's build what the change asks for, counts and
+// compares under it, and makes it the active one in one step: until then answers
+// come from the build before, and then all of them from the new one. It resumes
+// where it stopped, in this process or another. A held or discarded build is
+// refused with kind Conflict.
 func (r *Rejudger) Rejudge(ctx context.Context, session Session) (done Rejudged, err error) {
 	id, active, err := r.Store.BeginBuild(ctx, session.Build())
 	if err != nil {
 		return done, err
 	}
+	done.Build = id
 	if !active {
-		if done.Packages, err = r.judgeAll(ctx, session, id); err != nil {
+		if err := r.prepareAndSwitch(ctx, session, &done); err != nil || done.Held != "" {
 			return done, err
 		}
 		done.Switched = true
@@ -90,101 +128,57 @@ func (r *Rejudger) Rejudge(ctx context.Context, session Session) (done Rejudged,
 	return done, err
 }
 
+// prepareAndSwitch goes on until the switch finds nothing missing.
+func (r *Rejudger) prepareAndSwitch(ctx context.Context, session Session, done *Rejudged) error {
+	change := Change{Everything: "nobody knows what changed"}
+	if r.Change != nil {
+		change = *r.Change
+	}
+	for first := true; ; first = false {
+		judged, err := r.judgeAll(ctx, session, done.Build, change)
+		done.Packages += judged
+		if err != nil {
+			return err
+		}
+		if first {
+			if err := r.describe(ctx, session, done.Build, change); err != nil {
+				return err
+			}
+			if done.Held, err = r.check(ctx, done.Build, change); err != nil || done.Held != "" {
+				return err
+			}
+		}
+		err = r.Store.StageBuild(ctx, done.Build, session)
+		if err == nil {
+			err = r.Store.SwitchBuild(ctx, done.Build, session)
+		}
+		if !errs.Is(err, errs.Conflict) {
+			return err
+		}
+	}
+}
+
+// check asks whether the candidate may go on, and holds it if not.
+func (r *Rejudger) check(ctx context.Context, build int64, change Change) (held string, err error) {
+	report, released, err := r.Store.ReportBuild(ctx, build, change)
+	if err != nil || released || r.Check == nil {
+		return "", err
+	}
+	held, err = r.Check(ctx, report)
+	if err != nil || held == "" {
+		return "", err
+	}
+	return held, r.Store.HoldBuild(ctx, build, held)
+}
+
 // Settle brings counts and events up to date with the active build, which must
-// be the session's. It goes on where an earlier one was cut off, and returns how
-// many repositories it looked at.
+// be the session's, where a switch of the version before was cut off. It returns
+// how many repositories it looked at.
 func (r *Rejudger) Settle(ctx context.Context, session Session) (repositories int, err error) {
 	if err := r.settle(ctx, session); err != nil {
 		return 0, err
 	}
 	return r.Store.SettleRepositories(ctx)
-}
-
-// judgeAll judges until the switch finds nothing missing.
-func (r *Rejudger) judgeAll(ctx context.Context, session Session, build int64) (judged int, err error) {
-	for {
-		n, err := r.judgePass(ctx, session, build)
-		judged += n
-		if err != nil {
-			return judged, err
-		}
-		records, err := r.records(ctx, session, build)
-		if err != nil {
-			return judged, err
-		}
-		if err := r.Store.SwitchBuild(ctx, build, records); !errs.Is(err, errs.Conflict) {
-			return judged, err
-		}
-	}
-}
-
-// records describes every vulnerability that is matched, for what changes
-// without changing a match: exploitability daily, texts now and then.
-func (r *Rejudger) records(ctx context.Context, session Session, build int64) ([]vuln.Vulnerability, error) {
-	const batch = 1000
-	refs, err := r.Store.MatchedVulnerabilities(ctx, build)
-	if err != nil {
-		return nil, err
-	}
-	var out []vuln.Vulnerability
-	for part := range slices.Chunk(refs, batch) {
-		described, err := session.Vulnerabilities(ctx, part)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, described...)
-	}
-	return out, nil
-}
-
-func (r *Rejudger) judgePass(ctx context.Context, session Session, build int64) (judged int, err error) {
-	const batch = 500
-	for after := int64(0); ; {
-		packages, err := r.Store.PackagesToJudge(ctx, build, after, batch)
-		if err != nil || len(packages) == 0 {
-			return judged, err
-		}
-		after = packages[len(packages)-1].ID
-		if err := r.judgeBatch(ctx, session, build, packages); err != nil {
-			return judged, err
-		}
-		judged += len(packages)
-	}
-}
-
-func (r *Rejudger) judgeBatch(ctx context.Context, session Session, build int64, packages []Stored) error {
-	input := make([]inventory.Package, len(packages))
-	for i, p := range packages {
-		input[i] = p.Package
-	}
-	judgements, err := session.Judge(ctx, input)
-	if errs.Is(err, errs.Malformed) && len(packages) > 1 {
-		return r.judgeOneByOne(ctx, session, build, packages)
-	}
-	if errs.Is(err, errs.Malformed) {
-		// One package must not keep every other one on an old database: it keeps
-		// what was known of it.
-		slog.ErrorContext(ctx, "package cannot be judged; its matches stay as they were", "package", packages[0].Package.PURL,
-			"type", packages[0].Package.Type, "name", packages[0].Package.Name, "version", packages[0].Package.Version, "error", err)
-		return r.Store.KeepJudgement(ctx, build, packages[0].ID)
-	}
-	if err != nil {
-		return err
-	}
-	vulnerabilities, err := session.Vulnerabilities(ctx, refsOf(judgements))
-	if err != nil {
-		return err
-	}
-	return r.Store.SaveCandidate(ctx, build, packages, judgements, vulnerabilities)
-}
-
-func (r *Rejudger) judgeOneByOne(ctx context.Context, session Session, build int64, packages []Stored) error {
-	for i := range packages {
-		if err := r.judgeBatch(ctx, session, build, packages[i:i+1]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // settle counts the findings of every inventory under the session's build.
@@ -205,19 +199,4 @@ func (r *Rejudger) settle(ctx context.Context, session Session) error {
 			}
 		}
 	}
-}
-
-// refsOf lists the records that judgements name, each once.
-func refsOf(judgements []inventory.Judgement) []vuln.Ref {
-	var refs []vuln.Ref
-	seen := map[vuln.Ref]bool{}
-	for _, j := range judgements {
-		for _, m := range j.Matches {
-			if !seen[m.Ref] {
-				seen[m.Ref] = true
-				refs = append(refs, m.Ref)
-			}
-		}
-	}
-	return refs
 }

@@ -273,8 +273,8 @@ func (i Image) document(t testing.TB) []byte {
 	return b
 }
 
-// Switch makes another build active under which packages keep their matches but
-// for those that the given function changes, by package name.
+// Switch makes another build active under which packages keep their matches, as
+// the version before does: counts and repositories follow afterwards.
 func (w *World) Switch(next vuln.Build) {
 	w.t.Helper()
 	ctx := w.t.Context()
@@ -285,8 +285,21 @@ func (w *World) Switch(next vuln.Build) {
 	}
 	_, err = w.Pool.Exec(ctx, `UPDATE package SET judged_build = $1`, id)
 	w.must(err)
-	w.must(w.Store.SwitchBuild(ctx, id, nil))
+	w.SwitchAsBefore(id)
 	w.Build = next
+}
+
+// SwitchAsBefore makes a candidate active and leaves everything else to be settled,
+// as the version before does.
+func (w *World) SwitchAsBefore(id int64) {
+	w.t.Helper()
+	for _, statement := range []string{
+		`UPDATE vuln_build SET state = 'retired', retired_at = now() WHERE state = 'active'`,
+		fmt.Sprintf(`UPDATE vuln_build SET state = 'active', activated_at = now() WHERE id = %d`, id),
+	} {
+		_, err := w.Pool.Exec(w.t.Context(), statement)
+		w.must(err)
+	}
 }
 
 // Digest makes a digest out of a name.
