@@ -3,7 +3,8 @@
 // It is responsible for how many scans run at once, for their leases and
 // deadlines, and for what happens after one failed. Which scan is next is
 // decided in the scan table: a River job is only a permit that wakes a worker to
-// take it. It must not know what a scan does.
+// take it. Beside scans it spreads the judging of a new database build over all
+// processes, shard by shard. It must not know what a scan or judging does.
 package queue
 
 import (
@@ -77,7 +78,10 @@ type Options struct {
 	// ReleaseInterval is how often to look for scans whose time has come; default
 	// half a second.
 	ReleaseInterval time.Duration
-	Logger          *slog.Logger
+	// Judging is how this process judges shards of a candidate build; without
+	// Workers it judges none.
+	Judging Judging
+	Logger  *slog.Logger
 	// Metrics may be nil.
 	Metrics *Metrics
 }
@@ -111,6 +115,10 @@ func New(o Options) (*Queue, error) {
 		river.AddWorker(workers, &permitWorker{options: o, stopping: q.stopping})
 		config.Workers = workers
 		config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.Workers}}
+		if o.Judging.Shard != nil {
+			river.AddWorker(workers, &shardWorker{judge: o.Judging.Shard})
+			config.Queues[shardQueue] = river.QueueConfig{MaxWorkers: o.Judging.Workers}
+		}
 	}
 	var err error
 	if q.client, err = river.NewClient(riverpgxv5.New(o.Pool), config); err != nil {
@@ -141,6 +149,7 @@ func (o Options) withDefaults() Options {
 	if o.ReleaseInterval == 0 {
 		o.ReleaseInterval = 500 * time.Millisecond
 	}
+	o.Judging = o.Judging.withDefaults()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
