@@ -19,13 +19,13 @@ var leftovers = map[string]string{
 	"sbom":                `SELECT manifest_id::text FROM sbom`,
 }
 
-type oracleLink struct {
+type linkRow struct {
 	repository, manifest int64
 	presence             string
 	unneeded             *time.Time
 }
 
-type oracleEvent struct {
+type eventRow struct {
 	id, repository int64
 	tag, action    string
 	manifest       int64
@@ -33,25 +33,25 @@ type oracleEvent struct {
 	answered       *time.Time // of its manifest, when that is done with
 }
 
-type oracleManifest struct {
+type manifestRow struct {
 	id        int64
 	inventory *int64
 	created   time.Time
 	sbom      bool
 }
 
-type oracleMatch struct {
+type matchRow struct {
 	packageID, vulnerability int64
 	closedByOld              bool
 }
 
-// oracle is the database as the rules are about it.
-type oracle struct {
+// keptRows is the database as the rules are about it.
+type keptRows struct {
 	now       time.Time
-	links     []oracleLink
-	events    []oracleEvent
-	manifests []oracleManifest
-	matches   []oracleMatch
+	links     []linkRow
+	events    []eventRow
+	manifests []manifestRow
+	matches   []matchRow
 	parents   map[int64][]int64    // of manifests
 	tagged    map[[2]int64]bool    // repository, manifest
 	members   map[int64][]int64    // inventories of packages
@@ -97,7 +97,7 @@ func (w *randomWorld) expect(r postgres.Retention) map[string][]string {
 		}
 	}
 	for _, v := range o.records {
-		if slices.ContainsFunc(o.matches, func(m oracleMatch) bool { return m.vulnerability == v && packages[m.packageID] && !m.closedByOld }) {
+		if slices.ContainsFunc(o.matches, func(m matchRow) bool { return m.vulnerability == v && packages[m.packageID] && !m.closedByOld }) {
 			add("vulnerability", v)
 		}
 	}
@@ -107,7 +107,7 @@ func (w *randomWorld) expect(r postgres.Retention) map[string][]string {
 	return out
 }
 
-func (o oracle) keptEvents(r postgres.Retention) (kept []oracleEvent) {
+func (o keptRows) keptEvents(r postgres.Retention) (kept []eventRow) {
 	begin := o.now.Add(-r.History)
 	for i, e := range o.events {
 		over := false
@@ -117,7 +117,7 @@ func (o oracle) keptEvents(r postgres.Retention) (kept []oracleEvent) {
 			}
 		}
 		if e.action == "deleted" && e.at.Before(begin) {
-			over = !slices.ContainsFunc(kept, func(k oracleEvent) bool { return k.repository == e.repository && k.tag == e.tag })
+			over = !slices.ContainsFunc(kept, func(k eventRow) bool { return k.repository == e.repository && k.tag == e.tag })
 		}
 		if !over {
 			kept = append(kept, e)
@@ -126,7 +126,7 @@ func (o oracle) keptEvents(r postgres.Retention) (kept []oracleEvent) {
 	return kept
 }
 
-func (o oracle) keptLinks(r postgres.Retention, events []oracleEvent) map[[2]int64]bool {
+func (o keptRows) keptLinks(r postgres.Retention, events []eventRow) map[[2]int64]bool {
 	kept := map[[2]int64]bool{}
 	for _, l := range o.links {
 		kept[[2]int64{l.repository, l.manifest}] = true
@@ -140,7 +140,7 @@ func (o oracle) keptLinks(r postgres.Retention, events []oracleEvent) map[[2]int
 				limit = r.Gone
 			}
 			inIndex := slices.ContainsFunc(o.parents[l.manifest], func(p int64) bool { return kept[[2]int64{l.repository, p}] })
-			inHistory := slices.ContainsFunc(events, func(e oracleEvent) bool { return e.repository == l.repository && e.manifest == l.manifest })
+			inHistory := slices.ContainsFunc(events, func(e eventRow) bool { return e.repository == l.repository && e.manifest == l.manifest })
 			if kept[at] && !o.tagged[at] && !inIndex && !inHistory && l.unneeded != nil && l.unneeded.Before(o.now.Add(-limit)) {
 				delete(kept, at)
 				changed = true
@@ -150,7 +150,7 @@ func (o oracle) keptLinks(r postgres.Retention, events []oracleEvent) map[[2]int
 	return kept
 }
 
-func (o oracle) keptManifests(links map[[2]int64]bool, events []oracleEvent) map[int64]bool {
+func (o keptRows) keptManifests(links map[[2]int64]bool, events []eventRow) map[int64]bool {
 	kept := map[int64]bool{}
 	for at := range links {
 		kept[at[1]] = true
@@ -175,7 +175,7 @@ func (o oracle) keptManifests(links map[[2]int64]bool, events []oracleEvent) map
 }
 
 // wantsSBOM reports whether the document of a manifest is kept.
-func (o oracle) wantsSBOM(r postgres.Retention, manifest int64, links map[[2]int64]bool) bool {
+func (o keptRows) wantsSBOM(r postgres.Retention, manifest int64, links map[[2]int64]bool) bool {
 	for _, l := range o.links {
 		if l.manifest != manifest || !links[[2]int64{l.repository, manifest}] {
 			continue
@@ -190,7 +190,7 @@ func (o oracle) wantsSBOM(r postgres.Retention, manifest int64, links map[[2]int
 	return false
 }
 
-func (o oracle) keptInventories(r postgres.Retention, manifests map[int64]bool) map[int64]bool {
+func (o keptRows) keptInventories(r postgres.Retention, manifests map[int64]bool) map[int64]bool {
 	kept := map[int64]bool{}
 	for _, m := range o.manifests {
 		if m.inventory != nil && manifests[m.id] {
@@ -209,8 +209,8 @@ func (o oracle) keptInventories(r postgres.Retention, manifests map[int64]bool) 
 
 // read loads it. What was made within the hour does not matter here: tests age
 // everything.
-func (w *randomWorld) read(r postgres.Retention) *oracle {
-	o := &oracle{now: time.Now(), parents: map[int64][]int64{}, tagged: map[[2]int64]bool{}, members: map[int64][]int64{},
+func (w *randomWorld) read(r postgres.Retention) *keptRows {
+	o := &keptRows{now: time.Now(), parents: map[int64][]int64{}, tagged: map[[2]int64]bool{}, members: map[int64][]int64{},
 		compared: map[int64]bool{}, past: map[int64][][2]int64{}}
 	each := func(query string, into []any, add func(), args ...any) {
 		found, err := w.pool.Query(w.t.Context(), query, args...)
@@ -221,14 +221,14 @@ func (w *randomWorld) read(r postgres.Retention) *oracle {
 		}
 		w.ok(found.Err())
 	}
-	var l oracleLink
+	var l linkRow
 	each(`SELECT repository_id, manifest_id, presence, unneeded_since FROM repository_manifest`,
 		[]any{&l.repository, &l.manifest, &l.presence, &l.unneeded}, func() { o.links = append(o.links, l); l.unneeded = nil })
-	var e oracleEvent
+	var e eventRow
 	each(`SELECT e.id, e.repository_id, e.tag, e.action, e.manifest_id, e.occurred_at, CASE WHEN m.state = 'done' THEN m.scanned_at END
 	        FROM tag_event e JOIN manifest m ON m.id = e.manifest_id ORDER BY e.id`,
 		[]any{&e.id, &e.repository, &e.tag, &e.action, &e.manifest, &e.at, &e.answered}, func() { o.events = append(o.events, e); e.answered = nil })
-	var m oracleManifest
+	var m manifestRow
 	each(`SELECT m.id, m.inventory_id, m.created_at, EXISTS (SELECT 1 FROM sbom b WHERE b.manifest_id = m.id) FROM manifest m`,
 		[]any{&m.id, &m.inventory, &m.created, &m.sbom}, func() { o.manifests = append(o.manifests, m); m.inventory = nil })
 	var a, b int64
@@ -243,7 +243,7 @@ func (w *randomWorld) read(r postgres.Retention) *oracle {
 	each(`SELECT manifest_id, inventory_id, until FROM manifest_past`, []any{&a, &b, &until}, func() {
 		o.past[b] = append(o.past[b], [2]int64{a, until.UnixMicro()})
 	})
-	var match oracleMatch
+	var match matchRow
 	each(`SELECT m.package_id, m.vulnerability_id, COALESCE(b.activated_at < $1, false)
 	        FROM package_match m LEFT JOIN vuln_build b ON b.id = m.closed_build`,
 		[]any{&match.packageID, &match.vulnerability, &match.closedByOld}, func() { o.matches = append(o.matches, match) }, o.now.Add(-r.History))
