@@ -242,7 +242,7 @@ func (w *World) answer(i Image) scan.Answer {
 	seen := map[vuln.Ref]bool{}
 	for _, p := range i.Packages {
 		n := slices.Index(a.Inventory.Fingerprints, inventory.FingerprintOf(p.Package))
-		a.Judged[n] = inventory.Judgement{Matches: p.Matches, Ignores: p.Ignores}
+		a.Judged[n] = inventory.Judgement{Matches: p.Matches, Ignores: p.Ignores, Names: []string{p.Name}}
 		for _, m := range p.Matches {
 			if !seen[m.Ref] {
 				seen[m.Ref] = true
