@@ -83,6 +83,10 @@ type Options struct {
 	SBOMs      SBOMs
 	Versions   Versions
 	Tokens     Tokens
+	Databases  Databases
+	// DatabaseAlarm is the age of the database in force that is an alarm; zero for
+	// never.
+	DatabaseAlarm time.Duration
 	// Endpoints are the configured names of the registries that send webhooks;
 	// none is a good value.
 	Endpoints []string
@@ -118,6 +122,7 @@ func (o Options) validate() error {
 	for name, missing := range map[string]bool{
 		"Reader": o.Reader == nil, "Hosts": o.Hosts == nil, "Requests": o.Requests == nil, "Reconciler": o.Reconciler == nil,
 		"SBOMs": o.SBOMs == nil, "Versions": o.Versions == nil, "Tokens": o.Tokens == nil,
+		"Databases": o.Databases == nil,
 	} {
 		if missing {
 			return errs.New(errs.Internal, "api: option %s is missing", name)
@@ -196,6 +201,10 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/trace", h.read(h.trace))
 		r.Post(Prefix+"/sboms", h.guard(report.ScopeTriage, false, h.upload))
 		r.Get(Prefix+"/vulndb", h.read(h.vulndb))
+		r.Post(Prefix+"/vulndb/check", h.guard(report.ScopeAdmin, true, h.checkBuilds))
+		r.Get(Prefix+"/vulndb/{checksum}", h.read(h.build))
+		r.Post(Prefix+"/vulndb/{checksum}/release", h.guard(report.ScopeAdmin, true, h.releaseBuild))
+		r.Post(Prefix+"/vulndb/{checksum}/discard", h.guard(report.ScopeAdmin, true, h.discardBuild))
 		r.Get(Prefix+"/reconciliations", h.read(h.reconciliations))
 		r.Get(Prefix+"/reconciliations/{id}", h.read(h.reconciliation))
 		r.Post(Prefix+"/reconciliations", h.guard(report.ScopeTriage, true, h.requestReconciliation))

@@ -22,12 +22,3 @@ func (h *handler) deliveries(w http.ResponseWriter, r *http.Request, who report.
 	found, err := h.Reader.Deliveries(r.Context(), who.Access, filter, page)
 	return reply(w, found, err)
 }
-
-// vulndb answers GET /vulndb.
-func (h *handler) vulndb(w http.ResponseWriter, r *http.Request, _ report.Principal) error {
-	if err := readQuery(r).done(); err != nil {
-		return err
-	}
-	found, err := h.Reader.Builds(r.Context())
-	return reply(w, found, err)
-}

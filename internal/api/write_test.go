@@ -230,7 +230,7 @@ func newBenchTimeout(t *testing.T, b *bench) *bench {
 	if _, err := tx.Exec(t.Context(), `LOCK TABLE repository IN ACCESS EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
-	o := api.Options{Reader: b.Store, Hosts: hosts, Requests: requests{b.Store}, Reconciler: b.Store, SBOMs: converter{}, Versions: versions{}, Tokens: b.Store,
+	o := api.Options{Reader: b.Store, Hosts: hosts, Requests: requests{b.Store}, Reconciler: b.Store, SBOMs: converter{}, Versions: versions{}, Tokens: b.Store, Databases: b.Store,
 		RequestTimeout: 200 * time.Millisecond}
 	handler, err := api.New(o)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tidewaiter/tidewaiter/internal/report"
 )
 
 // BuildCheck is the last look for a newer database. Times are nil for what did
@@ -41,6 +43,10 @@ const checkDue = `
 func (s *Store) BuildCheckDue(ctx context.Context, every time.Duration) (due bool, err error) {
 	err = s.pool.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM vuln_check WHERE`+checkDue+`)`, every.Seconds()).Scan(&due)
 	return due, wrap("see whether a check of databases is due", err)
+}
+
+func (c BuildCheck) report() report.BuildCheck {
+	return report.BuildCheck{RequestedAt: utc(c.RequestedAt), StartedAt: utc(c.StartedAt), EndedAt: utc(c.EndedAt), Outcome: c.Outcome, Detail: c.Detail}
 }
 
 // BeginBuildCheck takes the look that is due: the last began every ago or earlier,

@@ -46,6 +46,10 @@ type Reader interface {
 	Reconciliations(ctx context.Context, access Access, filter ReconciliationFilter, page Page) (List[Reconciliation], error)
 	Reconciliation(ctx context.Context, access Access, id int64) (ReconciliationReport, error)
 	Builds(ctx context.Context) (Builds, error)
+	// Build returns the newest build of a database with what it changes for each
+	// distro and ecosystem. The checksum may be shortened to the first eight digits
+	// or more; the error is NotFound when no build or Invalid when several begin so.
+	Build(ctx context.Context, checksum string) (BuildState, error)
 	// Coverage returns NotFound for a registry that is not there.
 	Coverage(ctx context.Context, access Access, filter CoverageFilter) (Coverage, error)
 	RepositoryCoverage(ctx context.Context, access Access, filter RepositoryCoverageFilter, page Page) (List[RepositoryCoverage], error)
