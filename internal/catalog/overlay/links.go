@@ -6,8 +6,14 @@ import (
 	"strings"
 )
 
-// mostLinks is how many links lead to a file at most.
-const mostLinks = 100
+// mostLinks is how many links lead to a file at most, one out of another. On the
+// way through directories each of them may be one again: links that lead through
+// others several times each make a handful into a way without end. So all steps of
+// one way count, too; Linux itself takes no more than 40.
+const (
+	mostLinks = 100
+	mostSteps = 400
+)
 
 // errLoop and errTooMany tell links that lead nowhere from those that lead to
 // nothing.
@@ -15,6 +21,12 @@ var (
 	errLoop    = errors.New("overlay: links lead in a circle")
 	errTooMany = errors.New("overlay: too many links")
 )
+
+// trail is what one look for a path has behind it.
+type trail struct {
+	open  map[string]int // the paths of links that are being followed
+	steps int
+}
 
 // access is where a path leads.
 type access struct {
@@ -48,12 +60,13 @@ func (t *Tree) find(p string, follow bool) (access, error) {
 	if n != none && (!follow || !t.isLink(n)) {
 		return access{request: p, place: n}, nil
 	}
-	at, err := t.parents(p, nil, mostLinks)
+	var behind trail
+	at, err := t.parents(p, &behind, mostLinks)
 	if err != nil || at.place == none {
 		return access{request: p, place: none}, err
 	}
 	if follow {
-		if at, err = t.follow(at, nil, mostLinks); err != nil {
+		if at, err = t.follow(at, &behind, mostLinks); err != nil {
 			return access{request: p, place: none}, err
 		}
 	}
@@ -64,8 +77,7 @@ func (t *Tree) find(p string, follow bool) (access, error) {
 func (t *Tree) isLink(n int32) bool { return t.nodes[n].kind == symlink || t.nodes[n].kind == hardlink }
 
 // parents returns what is at a path, through links in the directories above it.
-// open are the paths of links that are being followed.
-func (t *Tree) parents(p string, open map[string]int, left int) (at access, err error) {
+func (t *Tree) parents(p string, behind *trail, left int) (at access, err error) {
 	at = access{request: clean(p)}
 	if at.place = t.exact(at.request); at.place != none {
 		return at, nil
@@ -85,7 +97,7 @@ func (t *Tree) parents(p string, open map[string]int, left int) (at access, err 
 			continue
 		}
 		link := t.nodes[at.place].path
-		if at, err = t.follow(at, open, left); err != nil {
+		if at, err = t.follow(at, behind, left); err != nil {
 			return at, err
 		}
 		current = link
@@ -97,14 +109,15 @@ func (t *Tree) parents(p string, open map[string]int, left int) (at access, err 
 }
 
 // follow returns where a link leads in the end, which may be nowhere.
-func (t *Tree) follow(at access, open map[string]int, left int) (access, error) {
-	if open == nil {
-		open = map[string]int{}
+func (t *Tree) follow(at access, behind *trail, left int) (access, error) {
+	if behind.open == nil {
+		behind.open = map[string]int{}
 	}
 	var way []access
 	visited := map[int32]bool{}
 	for next := ""; ; {
-		if left--; left < 1 {
+		behind.steps++
+		if left--; left < 1 || behind.steps > mostSteps {
 			return access{place: none}, errTooMany
 		}
 		way = append(way, at)
@@ -119,15 +132,15 @@ func (t *Tree) follow(at access, open map[string]int, left int) (access, error) 
 			break
 		}
 		visited[at.place] = true
-		if next = t.destination(at.place); open[next] > 0 {
+		if next = t.destination(at.place); behind.open[next] > 0 {
 			return access{place: none}, errLoop
 		}
-		open[next]++
+		behind.open[next]++
 		var err error
-		if at, err = t.parents(next, open, left); err != nil {
+		if at, err = t.parents(next, behind, left); err != nil {
 			return access{place: none}, err
 		}
-		open[next]--
+		behind.open[next]--
 	}
 	at.via = append(at.via, way...)
 	return at, nil

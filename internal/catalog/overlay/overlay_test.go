@@ -170,6 +170,28 @@ func TestHostileTrees(t *testing.T) {
 	}
 }
 
+// Forty links, each of which leads three times through the next: as a number of
+// steps, 3 to the power of 40.
+func TestLinksThatMultiplyLeadNowhere(t *testing.T) {
+	const depth = 40
+	entries := []layers.Entry{dir("/d"), file("/d/f"), link(fmt.Sprint("/d/l", depth), "/d")}
+	for i := range depth {
+		next := fmt.Sprint("l", i+1)
+		entries = append(entries, link(fmt.Sprint("/d/l", i), "/d/"+strings.Join([]string{next, next, next}, "/")))
+	}
+	tr := tree(entries, []layers.Entry{file("/d/l0/.wh.f"), file("/d/.wh.l0"), link("/to", "/d/l1/f")})
+	for p, want := range map[string]bool{"/d/l1/f": false, "/to": false, "/d/l40/l40/f": true, "/d/l37/f": true} {
+		if _, ok := tr.Find(p); ok != want {
+			t.Errorf("%s is found: %v", p, ok)
+		}
+	}
+	for _, pattern := range []string{"**/f", "**/to", "/d/l1/f", "/d/l3/*"} {
+		if _, err := tr.ByPattern(pattern); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func BenchmarkNew(b *testing.B) {
 	var entries []layers.Entry
 	for i := range 100_000 {

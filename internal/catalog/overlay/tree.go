@@ -279,7 +279,7 @@ func (t *Tree) cutBelow(n int32) {
 // remove takes what is at a path away; parents may be links. Nothing happens
 // when there is nothing, or no way to it.
 func (t *Tree) remove(p string) {
-	at, err := t.parents(p, nil, mostLinks)
+	at, err := t.parents(p, &trail{}, mostLinks)
 	if err == nil && at.place > 0 {
 		t.cut(at.place)
 	}
