@@ -25,6 +25,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/registry"
 	"github.com/tidewaiter/tidewaiter/internal/sandbox"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
+	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
 // Options say what to run. Config is required.
@@ -49,6 +50,7 @@ type App struct {
 	keeper  *keeper
 	lists   *reconciler
 	books   *bookkeeper
+	collect *collector
 	workers *sandbox.Pool // may be nil
 	warm    func() error  // builds what the first scan would wait for
 	server  *httpserver.Server
@@ -127,11 +129,12 @@ func (a *App) assemble() error {
 	a.lists = a.newReconciler(client)
 	a.keeper = &keeper{library: library, engine: a.engine, store: a.store, logger: a.logger,
 		metrics: newMetrics(a.metrics), judge: a.config.Workers.Enabled, keep: a.config.VulnDB.Keep,
-		alarm: a.config.VulnDB.AlarmAge, wake: make(chan struct{}, 1)}
+		alarm: a.config.VulnDB.AlarmAge, hold: thresholds(a.config.VulnDB.Hold), distribute: a.queue.Distribute, wake: make(chan struct{}, 1)}
 	if a.config.VulnDB.AutoUpdate {
 		a.keeper.update = a.config.VulnDB.UpdateInterval
 	}
 	a.books = newBookkeeper(a.store, a.metrics, a.logger)
+	a.collect = a.newCollector()
 	names := func(host string) (string, bool) { s, ok := client.Lookup(host); return s.Name, ok }
 	return a.assembleHTTP(intake.New(a.store, a.queue.Enqueue, names, intakeSettings(a.config)), cataloger, names)
 }
@@ -141,6 +144,9 @@ func (a *App) assembleQueue(scanner *scan.Scanner) (err error) {
 	options := queue.Options{
 		Pool: a.store.Pool(), Scans: a.store, Run: scanner.Scan, Ready: a.ready,
 		ScanTimeout: w.JobTimeout, Grace: w.ShutdownGrace, MaxAttempts: w.MaxAttempts,
+		Judging: queue.Judging{Shard: func(ctx context.Context, build vuln.Build, shard scan.Shard) error {
+			return a.keeper.judgeShard(ctx, build, shard)
+		}},
 		LeaseRenewal: postgres.LeaseRenewal, Logger: a.logger, Metrics: queue.NewMetrics(a.metrics),
 	}
 	if w.Enabled {
@@ -213,6 +219,7 @@ func (a *App) runWorkers(ctx context.Context) error {
 	background.Go(func() { a.keeper.run(ctx, ready) })
 	if a.config.Workers.Enabled {
 		background.Go(func() { a.lists.run(ctx) })
+		background.Go(func() { a.collect.run(ctx) })
 		background.Go(func() {
 			if err := a.warm(); err != nil {
 				a.logger.WarnContext(ctx, "cataloger not warmed", "error", err)

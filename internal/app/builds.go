@@ -29,11 +29,17 @@ type keeper struct {
 	keep int
 	// alarm is the age of the active build that is an alarm; zero for never.
 	alarm time.Duration
+	// hold says when a build waits for a person; nil for never.
+	hold *scan.Thresholds
+	// distribute has shards judged by all processes.
+	distribute func(ctx context.Context, build vuln.Build, shards []scan.Shard) error
 	// judge is false in processes without workers: they need no database, and
 	// leave looking for one and judging to the others.
 	judge bool
 	// wake asks for a look at the builds now.
 	wake chan struct{}
+	// opened tells, the first time, that scans can be judged.
+	opened func()
 
 	settled, tidied time.Time // when this process last did so
 	old             bool      // the age of the active build was told
@@ -56,10 +62,8 @@ func (k *keeper) run(ctx context.Context, ready chan<- struct{}) {
 	if k.judge {
 		background.Go(func() { k.check(ctx) })
 	}
-	opened, told := !k.judge, false
-	if opened {
-		close(ready)
-	}
+	k.opened = sync.OnceFunc(func() { close(ready) })
+	told := false
 	for ; ctx.Err() == nil; k.pause(ctx) {
 		switch err := k.follow(ctx); {
 		case errs.Is(err, errs.NotFound):
@@ -71,10 +75,6 @@ func (k *keeper) run(ctx context.Context, ready chan<- struct{}) {
 			k.logger.WarnContext(ctx, "vulnerability database not followed", "error", err, "hint", errs.Hint(err))
 		case err == nil:
 			told = false
-		}
-		if _, ok := k.engine.Current(); ok && !opened {
-			opened = true
-			close(ready)
 		}
 	}
 }
@@ -118,9 +118,12 @@ func (k *keeper) follow(ctx context.Context) error {
 	k.metrics.setActive(active)
 	k.watchAge(ctx, active)
 	if !k.judge {
+		k.opened()
 		return nil
 	}
+	defer k.tellOpen()
 	following := k.join(ctx, active)
+	k.tellOpen() // scans go on while another build is judged
 	next, ok, err := k.next(ctx, active)
 	switch {
 	case err != nil:
@@ -131,6 +134,13 @@ func (k *keeper) follow(ctx context.Context) error {
 		return following
 	}
 	return k.chores(ctx, active)
+}
+
+// tellOpen tells once that the engine has a build.
+func (k *keeper) tellOpen() {
+	if _, ok := k.engine.Current(); ok {
+		k.opened()
+	}
 }
 
 // join opens the active build here, wherever it is to be had.
@@ -232,10 +242,20 @@ func (k *keeper) rejudge(ctx context.Context, in vulndb.Installed, active vuln.B
 	defer func() { _ = session.Close() }()
 	start := time.Now()
 	change := k.change(ctx, in, active)
-	rejudger := scan.Rejudger{Store: k.store, Activated: func(ctx context.Context) error { return k.engine.Use(ctx, in) }}
+	rejudger := scan.Rejudger{
+		Store: k.store, Change: &change, Check: k.breaker(active),
+		Distribute: func(ctx context.Context, shards []scan.Shard) error {
+			return k.distribute(ctx, session.Build(), shards)
+		},
+		Activated: func(ctx context.Context) error { return k.engine.Use(ctx, in) },
+	}
 	done, err := rejudger.Rejudge(ctx, session)
-	if err != nil {
+	switch {
+	case err != nil:
 		return errs.Op("app: adopt database build", err)
+	case done.Held != "":
+		k.tellHeld(ctx, in, done.Held)
+		return nil
 	}
 	k.metrics.setActive(session.Build())
 	k.logger.InfoContext(ctx, "vulnerability database in force", "checksum", in.Checksum, "built", in.Built,
@@ -246,9 +266,8 @@ func (k *keeper) rejudge(ctx context.Context, in vulndb.Installed, active vuln.B
 
 // change says what differs between the active build and the one to come.
 func (k *keeper) change(ctx context.Context, in vulndb.Installed, active vuln.Build) scan.Change {
-	why := ""
-	if active.Checksum != "" {
-		why = match.CompareBuilds(active, match.BuildOf(in))
+	if active.Checksum == "" {
+		return scan.Change{Everything: "no build was in force before"}
 	}
 	before, err := k.obtain(ctx, active.Checksum)
 	if err != nil {
@@ -258,7 +277,7 @@ func (k *keeper) change(ctx context.Context, in vulndb.Installed, active vuln.Bu
 	if err != nil {
 		return scan.Change{Everything: "the two databases cannot be compared: " + err.Error()}
 	}
-	if why != "" {
+	if why := match.CompareBuilds(active, match.BuildOf(in)); why != "" {
 		change.Everything = why
 	}
 	return change
