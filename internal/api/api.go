@@ -63,6 +63,9 @@ type SBOMs interface {
 // Invalid when the constraint cannot be read.
 type Versions interface {
 	Satisfies(packageType, version, constraint string) (bool, error)
+	// Compare orders two versions; the error is of kind Invalid when one cannot be
+	// read.
+	Compare(packageType, a, b string) (int, error)
 }
 
 // Tokens tells who a token belongs to. The error is of kind Unauthorized when it
@@ -141,6 +144,7 @@ type handler struct {
 	// uploading and converting are places for what holds whole documents in
 	// memory.
 	uploading, converting chan struct{}
+	exporting             chan struct{} // places for exports
 }
 
 // New returns a handler for every path under Prefix. It leaves the route's
@@ -161,6 +165,7 @@ func New(o Options) (http.Handler, error) {
 		failures:  newLimiter(failuresPerSecond, failuresBurst),
 		waiting:   make(chan struct{}, o.MaxWaiting),
 		uploading: make(chan struct{}, maxUploading), converting: make(chan struct{}, maxConverting),
+		exporting: make(chan struct{}, maxExporting),
 	}
 	router := h.router()
 	return httpserver.SecurityHeaders(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -186,6 +191,7 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/tags/history", h.read(h.tagHistory))
 		r.Get(Prefix+"/image", h.guard(report.ScopeRead, false, h.image))
 		r.Get(Prefix+"/findings", h.read(h.findings))
+		h.historyRoutes(r)
 		r.Get(Prefix+"/sbom", h.read(h.sbom))
 		r.Get(Prefix+"/vulnerabilities/{id}", h.read(h.vulnerability))
 		r.Get(Prefix+"/vulnerabilities/{id}/images", h.read(h.vulnerabilityImages))

@@ -207,3 +207,5 @@ func (versions) Satisfies(_, version, constraint string) (bool, error) {
 	}
 	return version < least, nil
 }
+
+func (versions) Compare(_, a, b string) (int, error) { return strings.Compare(a, b), nil }

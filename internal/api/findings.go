@@ -11,6 +11,9 @@ func (h *handler) findings(w http.ResponseWriter, r *http.Request, who report.Pr
 	q := readQuery(r)
 	scope := h.findingScope(q)
 	filter := findingFilter(q)
+	if !scope.AsOf.IsZero() {
+		filter.Sort = q.pastSort(filter.Sort)
+	}
 	page := q.page()
 	if err := q.done(); err != nil {
 		return err
@@ -20,7 +23,7 @@ func (h *handler) findings(w http.ResponseWriter, r *http.Request, who report.Pr
 }
 
 func (h *handler) findingScope(q *query) report.FindingScope {
-	scope := report.FindingScope{Platform: q.platform()}
+	scope := report.FindingScope{Platform: q.platform(), AsOf: q.past("as_of")}
 	ref, repository := q.text("ref"), q.text("repository")
 	switch {
 	case (ref == "") == (repository == ""):
@@ -29,8 +32,19 @@ func (h *handler) findingScope(q *query) report.FindingScope {
 		scope.Target = h.located(q, "ref", ref, h.reference).target()
 	default:
 		scope.RepositoryRef = h.located(q, "repository", repository, h.repository).ref()
+		if !scope.AsOf.IsZero() {
+			q.fail("as_of", "the past is told of a tag or digest: name it as ref")
+		}
 	}
 	return scope
+}
+
+// pastSort is the order of findings of the past, of which no estimates are kept.
+func (q *query) pastSort(asked report.Sort) report.Sort {
+	if q.values.Has("sort") && asked != report.SortSeverity {
+		q.fail("sort", "with as_of the order is severity: estimates and risk are of today")
+	}
+	return report.SortSeverity
 }
 
 func findingFilter(q *query) report.FindingFilter {

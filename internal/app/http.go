@@ -120,6 +120,11 @@ func (versions) Satisfies(packageType, version, constraint string) (bool, error)
 	return match.Satisfies(packageType, version, constraint)
 }
 
+// Compare is match.CompareVersions.
+func (versions) Compare(packageType, a, b string) (int, error) {
+	return match.CompareVersions(packageType, a, b)
+}
+
 // noDatabase says that scans wait, and for what.
 func (a *App) noDatabase() error {
 	err := errs.New(errs.Unavailable, "app: there is no vulnerability database yet")

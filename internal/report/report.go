@@ -19,6 +19,7 @@ import (
 // as if it were not there. Errors have the kinds NotFound, Invalid (a cursor or
 // filter that cannot be read), Timeout or Unavailable.
 type Reader interface {
+	History
 	Registries(ctx context.Context, access Access) ([]Registry, error)
 	Repositories(ctx context.Context, access Access, filter RepositoryFilter, page Page) (Judged[Repository], error)
 	Tags(ctx context.Context, access Access, repository RepositoryRef, page Page) (Judged[Tag], error)

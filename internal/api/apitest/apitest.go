@@ -7,6 +7,7 @@ package apitest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"sync"
@@ -32,6 +33,7 @@ var loadContract = sync.OnceValues(func() (contract, error) {
 	for _, f := range []sbom.Format{sbom.SyftJSON, sbom.CycloneDXJSON, sbom.SPDXJSON} {
 		openapi3filter.RegisterBodyDecoder(f.MediaType(), openapi3filter.JSONBodyDecoder)
 	}
+	openapi3filter.RegisterBodyDecoder("application/x-ndjson", openapi3filter.PlainBodyDecoder)
 	document, err := openapi3.NewLoader().LoadFromData(api.Document())
 	if err != nil {
 		return contract{}, err
@@ -97,6 +99,18 @@ func Check(t testing.TB, request *http.Request, response *http.Response, body []
 		if got := response.Header.Get(name); got != want {
 			t.Errorf("%s %s: header %s = %q, want %q", request.Method, request.URL.Path, name, got, want)
 		}
+	}
+}
+
+// CheckLine fails the test when a line of a stream is not as a schema says.
+func CheckLine(t testing.TB, schema string, line []byte) {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal(line, &v); err != nil {
+		t.Fatalf("no JSON: %v: %s", err, line)
+	}
+	if err := Document(t).Components.Schemas[schema].Value.VisitJSON(v); err != nil {
+		t.Errorf("the line is no %s: %v\n%s", schema, err, line)
 	}
 }
 
