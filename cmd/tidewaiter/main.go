@@ -24,6 +24,7 @@ type cli struct {
 	Trace     traceCmd     `cmd:"" help:"Say where an image is that was pushed: on its way, answered, or why not."`
 	Cancel    cancelCmd    `cmd:"" help:"End a scan that is not wanted any more."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare a registry with what is known, and scan what was missed."`
+	Collect   collectCmd   `cmd:"" help:"Delete what is over for longer than it is kept."`
 	Token     tokenCmd     `cmd:"" help:"Make, list and revoke API tokens."`
 	Config    configCmd    `cmd:"" help:"Check, show and write configuration files."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`

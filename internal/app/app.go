@@ -50,6 +50,7 @@ type App struct {
 	keeper  *keeper
 	lists   *reconciler
 	books   *bookkeeper
+	collect *collector
 	workers *sandbox.Pool // may be nil
 	warm    func() error  // builds what the first scan would wait for
 	server  *httpserver.Server
@@ -133,6 +134,7 @@ func (a *App) assemble() error {
 		a.keeper.update = a.config.VulnDB.UpdateInterval
 	}
 	a.books = newBookkeeper(a.store, a.metrics, a.logger)
+	a.collect = a.newCollector()
 	names := func(host string) (string, bool) { s, ok := client.Lookup(host); return s.Name, ok }
 	return a.assembleHTTP(intake.New(a.store, a.queue.Enqueue, names, intakeSettings(a.config)), cataloger, names)
 }
@@ -217,6 +219,7 @@ func (a *App) runWorkers(ctx context.Context) error {
 	background.Go(func() { a.keeper.run(ctx, ready) })
 	if a.config.Workers.Enabled {
 		background.Go(func() { a.lists.run(ctx) })
+		background.Go(func() { a.collect.run(ctx) })
 		background.Go(func() {
 			if err := a.warm(); err != nil {
 				a.logger.WarnContext(ctx, "cataloger not warmed", "error", err)
