@@ -22,6 +22,9 @@ type cli struct {
 	VulnDB    vulndbCmd    `cmd:"" name:"vulndb" help:"Keep the vulnerability database: update, import, status, build."`
 	Webhook   webhookCmd   `cmd:"" help:"Find out what an endpoint makes of a webhook."`
 	Trace     traceCmd     `cmd:"" help:"Say where an image is that was pushed: on its way, answered, or why not."`
+	Compare   compareCmd   `cmd:"" help:"Say what differs between two images, or between two days of one."`
+	Upgrades  upgradesCmd  `cmd:"" help:"Say which upgrades close the findings of an image."`
+	Export    exportCmd    `cmd:"" help:"Write the findings of all images as NDJSON or CSV."`
 	Cancel    cancelCmd    `cmd:"" help:"End a scan that is not wanted any more."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare a registry with what is known, and scan what was missed."`
 	Collect   collectCmd   `cmd:"" help:"Delete what is over for longer than it is kept."`

@@ -87,7 +87,8 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	tracer := postgres.NewTracer(a.metrics)
-	store, err := postgres.Open(ctx, url, postgres.Options{MaxConns: int32(a.config.Database.MaxConns), Tracer: tracer})
+	store, err := postgres.Open(ctx, url, postgres.Options{MaxConns: int32(a.config.Database.MaxConns), Tracer: tracer,
+		LikelyAt: float64(a.config.Events.EPSSPercent) / 100})
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,8 @@ type Config struct {
 	API API `yaml:"api"`
 	// The vulnerability database.
 	VulnDB VulnDB `yaml:"vulndb"`
+	// What is news of a finding.
+	Events Events `yaml:"events"`
 	// For how long what is over is kept. [Retention](retention.md) says what that is; 0 keeps it for ever.
 	Retention Retention `yaml:"retention"`
 	// Directory for files that a scan needs while it runs; empty means the system's.

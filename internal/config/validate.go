@@ -27,6 +27,7 @@ func (c Config) problems() Problems {
 	c.checkLog(&ps)
 	c.checkWork(&ps)
 	c.checkVulnDB(&ps)
+	c.checkEvents(&ps)
 	c.checkRetention(&ps)
 	c.checkCache(&ps)
 	c.checkLimits(&ps)
