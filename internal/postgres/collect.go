@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -151,7 +152,7 @@ func (c *collector) walk(ctx context.Context, s stage) error {
 			failed, pause = 0, min(max(time.Since(start), shortest), longest)
 		case ctx.Err() != nil || !errs.Is(err, errs.Conflict) && !errs.Is(err, errs.Timeout):
 			return errs.Op("postgres: collect "+s.name, err)
-		case failed == patience:
+		case failed == patience || errors.Is(err, errJudging):
 			c.Logger.WarnContext(ctx, "collection left something for the next pass", "what", s.name, "error", err)
 			c.done.Skipped = append(c.done.Skipped, s.name)
 			return nil

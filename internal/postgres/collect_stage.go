@@ -255,9 +255,12 @@ func selectKeys(ctx context.Context, tx pgx.Tx, query string, args pgx.NamedArgs
 	return pgx.CollectRows(rows, pgx.RowToStructByPos[key])
 }
 
+// errJudging is why a stage is left for the next pass at once: it takes minutes.
+var errJudging = errs.New(errs.Conflict, "postgres: another database build is being judged")
+
 // holdBuilds keeps the build in force in place until the transaction ends. While
 // another one is judged beside it, packages and inventories stay: it counts on
-// them. The error is of kind Conflict then.
+// them. The error is errJudging then.
 func holdBuilds(ctx context.Context, tx pgx.Tx) error {
 	const query = `
 		SELECT pg_try_advisory_xact_lock_shared(%s) AND NOT EXISTS (SELECT 1 FROM vuln_build WHERE state = 'candidate')`
@@ -266,7 +269,7 @@ func holdBuilds(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	if !held {
-		return errs.New(errs.Conflict, "postgres: another database build is on its way")
+		return errJudging
 	}
 	return nil
 }
