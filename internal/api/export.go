@@ -70,7 +70,6 @@ type exportStream struct {
 	buffer  *bufio.Writer
 	table   *csv.Writer // nil for NDJSON
 	begun   bool
-	images  int
 }
 
 func newExportStream(w http.ResponseWriter, format string) *exportStream {
@@ -93,12 +92,8 @@ func (p patient) Write(b []byte) (int, error) {
 	if err != nil {
 		return n, errs.Wrap(errs.Canceled, "api: send export", err)
 	}
-	return n, p.s.flushed()
-}
-
-func (s *exportStream) flushed() error {
-	_ = s.control.Flush() // a writer that cannot flush sends when it is full
-	return nil
+	_ = p.s.control.Flush() // a writer that cannot flush sends when it is full
+	return n, nil
 }
 
 // exportHead is the first line of NDJSON.

@@ -23,6 +23,9 @@ func pastScope(ctx context.Context, at snapshot, access report.Access, scope rep
 	if err != nil {
 		return at, out, told, err
 	}
+	if err := withinHistory(ctx, at, scope.AsOf); err != nil {
+		return at, out, told, err
+	}
 	if at, err = buildAt(ctx, at, scope.AsOf); err != nil {
 		return at, out, told, err
 	}
@@ -33,6 +36,19 @@ func pastScope(ctx context.Context, at snapshot, access report.Access, scope rep
 	told.Digest, told.MovedAt, told.PointsTo = image.Digest(stood.digest), utc(stood.since), image.Digest(stood.pointsTo)
 	out, told.Note, err = assessPast(ctx, at, stood.parts, scope)
 	return at, out, told, err
+}
+
+// withinHistory refuses a moment of which some of what was known has been
+// collected.
+func withinHistory(ctx context.Context, at snapshot, moment time.Time) error {
+	const query = `
+		SELECT max(at - make_interval(secs => (policy ->> 'history')::float8 / 1e9)) FROM collection
+		 WHERE (policy ->> 'history')::float8 > 0`
+	var begins *time.Time
+	if err := at.QueryRow(ctx, query).Scan(&begins); err != nil || begins == nil || !moment.Before(*begins) {
+		return err
+	}
+	return noHistory("some of what was known has been collected: nothing certain can be said", moment, begins)
 }
 
 // buildAt moves a snapshot to the build that was active at a moment.

@@ -127,6 +127,27 @@ func TestThePastOfAnImageCataloguedAnew(t *testing.T) {
 	}
 }
 
+// What a collection has taken is not told of as if it had never been.
+func TestThePastThatWasCollected(t *testing.T) {
+	w := postgrestest.New(t)
+	w.Push("team/app", "1", one("a", "1.0.0", "CVE-1"))
+	kept := now(t, w)
+	for _, history := range []time.Duration{0, time.Hour} {
+		if _, err := w.Pool.Exec(t.Context(), `INSERT INTO collection (policy) VALUES (jsonb_build_object('history', $1::bigint))`, history); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := pastOf(t, w, "1", kept); err != nil || len(got.Items) != 1 {
+			t.Errorf("history of %s: %v, %v", history, findingNames(got), err)
+		}
+	}
+	if _, err := w.Pool.Exec(t.Context(), `INSERT INTO collection (policy) VALUES ('{"history": 1000}')`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pastOf(t, w, "1", kept); !errs.Is(err, errs.NotFound) || errs.Hint(err) == "" {
+		t.Errorf("before the history begins: %v", err)
+	}
+}
+
 // Until a push has its answer, what stood before is what was known.
 func TestThePastBeforeAnAnswer(t *testing.T) {
 	w := postgrestest.New(t)
