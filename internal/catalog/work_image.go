@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"sync"
 
 	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
@@ -113,9 +114,10 @@ func (j *imageJob) unpack(f sandbox.Frame) {
 		blob := j.worker.peer.Lane(order.Lane)
 		defer func() { _ = blob.Close() }()
 		answer := unpacked{variant: order.variant, DiffID: j.img.layers[order.Layer].diffID.String()}
-		content, err := layers.Decompress(blob)
+		// The rest of the lane is skipped after the answer, also after that of a layer
+		// that cannot be unpacked: whoever sends may stop.
+		content, err := layers.Decompress(io.NopCloser(blob))
 		if err == nil {
-			// The rest of the lane is skipped after the answer: whoever sends may stop.
 			defer func() { _ = content.Close() }()
 			l := j.img.layers[order.Layer]
 			limits := layers.Limits(&spending{layer: l})

@@ -238,6 +238,47 @@ func TestARegistryThatFailsIsNotTheWorkersFault(t *testing.T) {
 	}
 }
 
+// slowLayers is an image whose layers begin as no gzip does and then take their
+// time.
+type slowLayers struct{ v1.Image }
+
+func (s slowLayers) Layers() ([]v1.Layer, error) {
+	all, err := s.Image.Layers()
+	for i := range all {
+		all[i] = slowLayer{all[i]}
+	}
+	return all, err
+}
+
+type slowLayer struct{ v1.Layer }
+
+func (slowLayer) Compressed() (io.ReadCloser, error) {
+	r, w := io.Pipe()
+	go func() {
+		for b := []byte("\x1f\x8bno gzip"); ; b = make([]byte, 64) {
+			if _, err := w.Write(b); err != nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}()
+	return r, nil
+}
+
+func TestALayerThatCannotBeUnpackedIsNotFetchedToItsEnd(t *testing.T) {
+	y := newYard(t, func(o *catalog.Options, _ *sandbox.Options) { o.MaxTime = 30 * time.Second })
+	img, err := sampleimage.Build(sampleimage.VulnerableContent())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := y.Catalog(t.Context(), slowLayers{img}, referTo(t, img)); !errs.Is(err, errs.Malformed) {
+		t.Errorf("got %v, want kind malformed", err)
+	}
+	if _, err := y.Catalog(t.Context(), img, referTo(t, img)); err != nil {
+		t.Error(err)
+	}
+}
+
 // Whatever a worker says, this process gets an error of its own, keeps nothing of
 // it and goes on.
 func TestAnEvilWorkerHurtsNobody(t *testing.T) {
