@@ -63,7 +63,7 @@ func (s Settings) fromCloud() (authn.Authenticator, error) {
 	c, _ := cloudOf(s.Auth.Keychain)
 	late := errs.New(errs.Timeout, "%s gave no credential for %s within %s", c.owner, s.Host, s.RequestTimeout).
 		WithHint("keychain %s of registry %s needs its cloud's identity and metadata services", s.Auth.Keychain, s.Name)
-	found, err := within(s.RequestTimeout, late, func() (authn.AuthConfig, error) {
+	found, err := within(s.straggler, s.RequestTimeout, late, func() (authn.AuthConfig, error) {
 		// The caller's context would end what a token is renewed with.
 		a, err := c.credential(context.Background(), hostname(s.Host))
 		if err != nil {

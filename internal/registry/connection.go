@@ -54,6 +54,7 @@ func connect(s Settings, m meter) (*connection, error) {
 			return nil, err
 		}
 	}
+	s.straggler = new(straggler)
 	s.credential = newCredential(s.Auth, func() (authn.Authenticator, error) { return s.findCredential(registry) })
 	l := newLine(registry.RegistryStr(), s.Limits, m)
 	g, err := newGuard(s, registry.RegistryStr(), l)

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"os/exec"
+	"sync"
 	"time"
 
 	"github.com/docker/cli/cli/config/configfile"
@@ -10,25 +11,53 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
+// straggler is a look-up that was left behind because it took too long. Until it
+// comes back no other one is begun: whatever hangs, one of it is enough.
+type straggler struct {
+	mu   sync.Mutex
+	back <-chan struct{} // nil when there was none
+}
+
+func (s *straggler) isOut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.back: // never of a nil channel
+		return false
+	default:
+		return s.back != nil
+	}
+}
+
+func (s *straggler) leave(back <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.back = back
+}
+
 // within runs something that knows no deadline. What takes longer is left
-// behind, and late returned.
-func within[T any](limit time.Duration, late error, run func() (T, error)) (T, error) {
-	type answer struct {
+// behind, and late returned; at once while the one before is still out.
+func within[T any](before *straggler, limit time.Duration, late error, run func() (T, error)) (T, error) {
+	var none T
+	if before.isOut() {
+		return none, late
+	}
+	var answer struct { // read by nobody before back is closed
 		value T
 		err   error
 	}
-	ch := make(chan answer, 1)
+	back := make(chan struct{})
 	go func() {
-		value, err := run()
-		ch <- answer{value, err}
+		defer close(back)
+		answer.value, answer.err = run()
 	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
-	case a := <-ch:
-		return a.value, a.err
+	case <-back:
+		return answer.value, answer.err
 	case <-timer.C:
-		var none T
+		before.leave(back)
 		return none, late
 	}
 }
@@ -37,7 +66,7 @@ func within[T any](limit time.Duration, late error, run func() (T, error)) (T, e
 func (s Settings) ask(config *configfile.ConfigFile, key string) (types.AuthConfig, error) {
 	late := errs.New(errs.Timeout, "the credential helper for %s did not answer within %s", key, s.RequestTimeout).
 		WithHint("run the credential helper of the docker config by hand")
-	found, err := within(s.RequestTimeout, late, func() (types.AuthConfig, error) {
+	found, err := within(s.straggler, s.RequestTimeout, late, func() (types.AuthConfig, error) {
 		found, err := config.GetAuthConfig(key)
 		if err != nil {
 			return found, helperFailed(config, key)

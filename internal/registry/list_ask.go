@@ -24,11 +24,11 @@ type asker struct {
 	*connection
 	via http.RoundTripper // the guard, with blips bridged
 
-	shaking   sync.Mutex
-	handshake handshake
+	shaking turn
 
-	mu     sync.Mutex
-	logins map[string]*login // by scope
+	mu        sync.Mutex // held over nothing that takes time
+	handshake handshake
+	logins    map[string]*login // by scope
 }
 
 // handshake is what a registry asks of everybody who comes, and what it will get.
@@ -38,15 +38,33 @@ type handshake struct {
 	since     time.Time
 }
 
+// turn is held by who asks the registry for all others. Who waits for it gives up
+// when his own time is over.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+// take waits for the turn; the error is that of ctx.
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
+
 // login is a way to send requests of one scope.
 type login struct {
-	mu    sync.Mutex
+	turn
 	via   http.RoundTripper // nil before the first use
 	since time.Time
 }
 
 func newAsker(c *connection) *asker {
-	return &asker{connection: c, via: bridged(c.guard), logins: map[string]*login{}}
+	return &asker{connection: c, via: bridged(c.guard), shaking: newTurn(), logins: map[string]*login{}}
 }
 
 // bridged repeats a request after a blip, as pulls do.
@@ -85,8 +103,10 @@ func (a *asker) ask(ctx context.Context, method, scope string, to url.URL, heade
 // before.
 func (a *asker) login(ctx context.Context, scope string) (via http.RoundTripper, kept bool, err error) {
 	l := a.place(scope)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.take(ctx); err != nil {
+		return nil, false, err
+	}
+	defer l.give()
 	if l.via != nil && time.Since(l.since) < sessionLife {
 		return l.via, true, nil
 	}
@@ -115,7 +135,7 @@ func (a *asker) place(scope string) *login {
 		}
 		delete(a.logins, old)
 	}
-	l := &login{}
+	l := &login{turn: newTurn()}
 	a.logins[scope] = l
 	return l
 }
@@ -123,27 +143,33 @@ func (a *asker) place(scope string) *login {
 func (a *asker) logout(scope string) {
 	a.settings.credential.renew()
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	delete(a.logins, scope)
-	a.mu.Unlock()
-	a.shaking.Lock()
 	a.handshake = handshake{}
-	a.shaking.Unlock()
 }
 
 // shake asks what the registry wants of a client: once for all repositories, so
 // that comparing thousands of them costs no request more than that.
 func (a *asker) shake(ctx context.Context) (handshake, error) {
-	a.shaking.Lock()
-	defer a.shaking.Unlock()
-	if a.handshake.challenge != nil && time.Since(a.handshake.since) < sessionLife {
-		return a.handshake, nil
+	if err := a.shaking.take(ctx); err != nil {
+		return handshake{}, err
+	}
+	defer a.shaking.give()
+	a.mu.Lock()
+	known := a.handshake
+	a.mu.Unlock()
+	if known.challenge != nil && time.Since(known.since) < sessionLife {
+		return known, nil
 	}
 	challenge, err := transport.Ping(ctx, a.registry, a.via)
 	if err != nil {
 		return handshake{}, err
 	}
-	a.handshake = handshake{challenge, a.settings.authenticator(), time.Now()}
-	return a.handshake, nil
+	known = handshake{challenge, a.settings.authenticator(), time.Now()}
+	a.mu.Lock()
+	a.handshake = known
+	a.mu.Unlock()
+	return known, nil
 }
 
 // enter makes a login of a scope: with a token where the registry refers to a

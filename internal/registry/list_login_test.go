@@ -1,15 +1,18 @@
 package registry_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/registry"
 )
@@ -151,5 +154,39 @@ func TestListsWithAToken(t *testing.T) {
 	pages(t, tags(client(t, settings), "shop/web"))
 	if len(s.scopes) != 0 {
 		t.Errorf("tokens were asked for: %q", s.scopes)
+	}
+}
+
+// Who waits for another's login gives up when his own time is over, however long
+// the registry takes over that.
+func TestNobodyWaitsForALoginLongerThanHeHas(t *testing.T) {
+	f := newFake(t)
+	asked, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	f.answer = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/v2/" {
+			once.Do(func() { close(asked) })
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		}
+		return false
+	}
+	c := client(t, f.settings())
+	var first errgroup.Group
+	first.Go(func() error { _, err := c.Head(t.Context(), ref(t, wanted)); return err })
+	<-asked
+	for _, at := range []string{wanted, "registry.example.com/shop/other:1"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		_, err := c.Head(ctx, ref(t, at))
+		cancel()
+		if !errs.Is(err, errs.Timeout) {
+			t.Errorf("Head of %s beside a login that hangs: %v", at, err)
+		}
+	}
+	close(release)
+	if err := first.Wait(); !errs.Is(err, errs.NotFound) {
+		t.Errorf("the first one: %v", err)
 	}
 }

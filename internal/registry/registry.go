@@ -60,6 +60,8 @@ type Settings struct {
 
 	// credential is what Auth says, as it is now.
 	credential *credential
+	// straggler is a look-up of it that did not come back.
+	straggler *straggler
 	// network is what leads out; nil for the system's.
 	network *outbound.Network
 }
