@@ -12,7 +12,7 @@ import (
 )
 
 // streamStall is how long the service may be silent in the middle of a stream.
-const streamStall = 2 * time.Minute
+const streamStall = 10 * time.Minute
 
 // stream asks for a path as get does and copies the answer, which may be of any
 // length and take any time, as long as it keeps coming.

@@ -17,9 +17,10 @@ import (
 // that cannot be cleaned up.
 const (
 	maxExporting = 2
-	exportTime   = time.Hour
+	exportTime   = 4 * time.Hour
 	exportStall  = time.Minute // how long a caller may take for a piece
 	exportPiece  = 64 << 10    // bytes
+	exportPause  = 5 * time.Second
 )
 
 // export answers GET /export/findings with a stream. What goes wrong once it has
@@ -70,6 +71,7 @@ type exportStream struct {
 	buffer  *bufio.Writer
 	table   *csv.Writer // nil for NDJSON
 	begun   bool
+	sent    time.Time // the last piece
 }
 
 func newExportStream(w http.ResponseWriter, format string) *exportStream {
@@ -86,7 +88,7 @@ type patient struct{ s *exportStream }
 
 // Write is called with whole pieces.
 func (p patient) Write(b []byte) (int, error) {
-	p.s.begun = true
+	p.s.begun, p.s.sent = true, time.Now()
 	_ = p.s.control.SetWriteDeadline(time.Now().Add(exportStall)) // a writer without deadlines has none to extend
 	n, err := p.s.w.Write(b)
 	if err != nil {
@@ -115,17 +117,41 @@ func (s *exportStream) start(head report.ExportStart) error {
 	if s.table != nil {
 		s.w.Header().Set("Content-Type", "text/csv; charset=utf-8; header=present")
 		s.w.Header().Set("Content-Disposition", `attachment; filename="findings.csv"`)
-		return s.table.Write(report.ExportColumns())
+		if err := s.table.Write(report.ExportColumns()); err != nil {
+			return err
+		}
+		return s.flush()
 	}
 	s.w.Header().Set("Content-Type", "application/x-ndjson")
-	return s.line(exportHead{report.RowExport, head.At, head.Build})
+	if err := s.line(exportHead{report.RowExport, head.At, head.Build}); err != nil {
+		return err
+	}
+	return s.flush()
 }
 
+// row writes a row, which is sent when there is enough of them or some time has
+// passed.
 func (s *exportStream) row(r report.ExportRow) error {
+	var err error
 	if s.table != nil {
-		return s.table.Write(r.Record())
+		err = s.table.Write(r.Record())
+	} else {
+		err = s.line(r)
 	}
-	return s.line(r)
+	if err == nil && time.Since(s.sent) > exportPause {
+		err = s.flush()
+	}
+	return err
+}
+
+// flush sends what there is.
+func (s *exportStream) flush() error {
+	if s.table != nil {
+		if s.table.Flush(); s.table.Error() != nil {
+			return s.table.Error()
+		}
+	}
+	return s.buffer.Flush()
 }
 
 // end says that all has been said. CSV has no place for it: the end of the stream
@@ -135,10 +161,8 @@ func (s *exportStream) end(e report.ExportEnd) error {
 		if err := s.line(exportFoot{report.RowEnd, e.Images, e.Findings, e.Unjudged}); err != nil {
 			return err
 		}
-	} else if s.table.Flush(); s.table.Error() != nil {
-		return s.table.Error()
 	}
-	return s.buffer.Flush()
+	return s.flush()
 }
 
 func (s *exportStream) line(v any) error {

@@ -17,6 +17,9 @@ type exporter struct {
 	filter report.ExportFilter
 	row    func(report.ExportRow) error
 	end    report.ExportEnd
+	// packages are all that may have a finding the filter lets through; nil when it
+	// names neither package nor vulnerability.
+	packages []int64
 }
 
 // Export reads the findings of the images behind live tags, one after the other,
@@ -34,6 +37,10 @@ func (s *Store) Export(ctx context.Context, access report.Access, filter report.
 			}
 			repositoryID = repo.ID
 		}
+		var err error
+		if e.packages, err = exportedPackages(ctx, at, filter.FindingFilter); err != nil {
+			return err
+		}
 		var now time.Time
 		if err := at.QueryRow(ctx, `SELECT now()`).Scan(&now); err != nil {
 			return err
@@ -47,6 +54,51 @@ func (s *Store) Export(ctx context.Context, access report.Access, filter report.
 		return e.images(ctx)
 	})
 	return e.end, err
+}
+
+// exportedPackages lists the packages that a filter leaves, nil for all.
+func exportedPackages(ctx context.Context, at snapshot, filter report.FindingFilter) ([]int64, error) {
+	out := []int64{}
+	switch {
+	case filter.Vulnerability != "":
+		matches, err := matchesNamed(ctx, at, report.VulnerabilityNames(filter.Vulnerability))
+		for _, m := range matches {
+			out = append(out, m.PackageID)
+		}
+		return out, err
+	case filter.Package != "":
+		found, err := packagesByName(ctx, at, report.PackageQuery{Name: filter.Package})
+		for _, p := range found {
+			out = append(out, p.ID)
+		}
+		if len(out) > report.MaxPackages {
+			return nil, err // the list was cut
+		}
+		return out, err
+	}
+	return nil, nil
+}
+
+// holding keeps those of some images that hold one of the packages.
+func (e *exporter) holding(ctx context.Context, ordinals []int32, inventories []int64) ([]int32, []int64, error) {
+	const query = `
+		SELECT i.ordinal, i.inventory_id FROM unnest($1::int[], $2::bigint[]) AS i (ordinal, inventory_id)
+		 WHERE EXISTS (SELECT 1 FROM inventory_package ip WHERE ip.inventory_id = i.inventory_id AND ip.package_id = ANY ($3))`
+	if e.packages == nil {
+		return ordinals, inventories, nil
+	}
+	found, err := e.at.Query(ctx, query, ordinals, inventories, e.packages)
+	if err != nil {
+		return nil, nil, err
+	}
+	ordinals, inventories = nil, nil
+	var ordinal int32
+	var inventory int64
+	_, err = pgx.ForEachRow(found, []any{&ordinal, &inventory}, func() error {
+		ordinals, inventories = append(ordinals, ordinal), append(inventories, inventory)
+		return nil
+	})
+	return ordinals, inventories, err
 }
 
 // declareImages opens a cursor over the images of the export, so that their list
@@ -124,8 +176,12 @@ func (e *exporter) chunk(ctx context.Context, images []exportImage) error {
 			inventories, ordinals = append(inventories, *i.InventoryID), append(ordinals, int32(n))
 		}
 	}
+	ordinals, inventories, err := e.holding(ctx, ordinals, inventories)
+	if err != nil {
+		return err
+	}
 	told := 0 // images before it have been told of
-	err := e.findings(ctx, ordinals, inventories, func(ordinal int32, f exportFinding) error {
+	err = e.findings(ctx, ordinals, inventories, func(ordinal int32, f exportFinding) error {
 		for ; told <= int(ordinal); told++ {
 			if err := e.unjudged(images[told]); err != nil {
 				return err

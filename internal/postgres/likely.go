@@ -37,10 +37,15 @@ func (s *Store) escalateLikely(ctx context.Context, tx pgx.Tx, build int64) erro
 		                    WHERE e.repository_id = r.repository_id AND e.occurred_at = now() AND e.kind IN ('opened', 'reopened')
 		                      AND e.package_type = r.package_type AND e.package_name = r.package_name AND e.vulnerability = r.vulnerability)`
 	const fall = `
-		UPDATE repository_finding f SET likely = false
-		 WHERE f.closed_at IS NULL AND f.likely
-		   AND NOT EXISTS (SELECT 1 FROM package_match m JOIN vulnerability u ON u.id = m.vulnerability_id
-		                    WHERE m.canonical = f.vulnerability AND u.epss >= @least)`
+		WITH likely AS MATERIALIZED (
+			SELECT DISTINCT f.vulnerability FROM repository_finding f WHERE f.closed_at IS NULL AND f.likely
+		), cold AS MATERIALIZED (
+			SELECT l.vulnerability FROM likely l
+			 WHERE NOT EXISTS (SELECT 1 FROM package_match m JOIN vulnerability u ON u.id = m.vulnerability_id
+			                    WHERE m.canonical = l.vulnerability AND u.epss >= @least)
+		)
+		UPDATE repository_finding f SET likely = false FROM cold
+		 WHERE f.vulnerability = cold.vulnerability AND f.closed_at IS NULL AND f.likely`
 	if _, err := tx.Exec(ctx, rise, pgx.NamedArgs{"likely": s.likely, "build": build}); err != nil {
 		return err
 	}
