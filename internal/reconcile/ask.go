@@ -28,13 +28,21 @@ func isSilence(err error) bool {
 }
 
 // ask puts a question to the registry, again after a pause when it may be
-// answered then. The error is a refusal, unless ctx ended.
+// answered then. The error is a refusal, unless ctx ended or the registry has
+// limited requests for longer than it is obeyed: that ends the run.
 func (w *walk) ask(ctx context.Context, question func() error) error {
 	for try := 0; ; try++ {
 		w.requests.Add(1)
 		err := question()
-		if err == nil || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return err
+		}
+		obeyed := w.obeyed(err)
+		switch {
+		case err == nil:
+			return nil
+		case obeyed >= w.Obedience:
+			return errs.Op("reconcile: too many requests is all the registry has answered for "+obeyed.Round(time.Second).String(), err)
 		}
 		pause := w.patience(err, try)
 		if pause == 0 {
@@ -46,8 +54,21 @@ func (w *walk) ask(ctx context.Context, question func() error) error {
 	}
 }
 
+// obeyed tells for how long the registry has answered nothing but that there are
+// too many requests, whatever was asked: as many questions as there are, each
+// put again and again, would hold the run for weeks.
+func (w *walk) obeyed(err error) time.Duration {
+	if errs.KindOf(err) != errs.RateLimited {
+		w.limited.Store(0)
+		return 0
+	}
+	now := time.Now()
+	w.limited.CompareAndSwap(0, now.UnixNano())
+	return now.Sub(time.Unix(0, w.limited.Load()))
+}
+
 // patience is how long to wait before a question is put again; 0 when it is not.
-// A registry that limits requests is obeyed for long; one that does not answer is
+// A registry that limits requests is obeyed for long (obeyed); one that does not answer is
 // outlasted elsewhere.
 func (w *walk) patience(err error, try int) time.Duration {
 	const obedience, blips = 20, 2

@@ -35,6 +35,9 @@ type Reconciler struct {
 	// Pause is the first of the ever longer ones in which a registry that seems
 	// down may come back, five in all; 30 seconds.
 	Pause time.Duration
+	// Obedience is for how long a registry that answers only that there are too many
+	// requests is obeyed before the run fails; 2 hours.
+	Obedience time.Duration
 	// Look is how often to see whether there is room for more scans; 1 second.
 	Look time.Duration
 }
@@ -49,6 +52,7 @@ func (r Reconciler) withDefaults() Reconciler {
 	r.MaxQueued = cmp.Or(r.MaxQueued, 1000)
 	r.Parallel = cmp.Or(r.Parallel, 8)
 	r.Pause = cmp.Or(r.Pause, 30*time.Second)
+	r.Obedience = cmp.Or(r.Obedience, 2*time.Hour)
 	r.Look = cmp.Or(r.Look, time.Second)
 	return r
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -216,6 +218,33 @@ func TestARegistryThatLimitsRequestsIsObeyed(t *testing.T) {
 	counts, err := r.Run(t.Context(), r.request(""))
 	if err != nil || counts.New != 40 || counts.Errors != 0 || counts.Requests <= 43 {
 		t.Errorf("came to %+v, %v", counts, err)
+	}
+}
+
+// However many questions there are, and whatever the registry wishes for.
+func TestARegistryThatLimitsRequestsForEverFailsTheRun(t *testing.T) {
+	for name, part := range map[string]string{"everything": "", "tags": "/tags/", "manifests": "/manifests/"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t, 1000)
+			f.fill(3, 200)
+			var refused atomic.Int32
+			f.refusing(func(w http.ResponseWriter, r *http.Request) bool {
+				if !strings.Contains(r.URL.Path, part) {
+					return false
+				}
+				refused.Add(1)
+				return status(429)(w, r)
+			})
+			r := newRig(t, f)
+			r.Obedience = 100 * time.Millisecond
+			_, err := r.Run(t.Context(), r.request(""))
+			if !errs.Is(err, errs.RateLimited) || r.state() != "failed rate_limited" {
+				t.Errorf("ended with %v as %s", err, r.state())
+			}
+			if n := refused.Load(); n > 200 {
+				t.Errorf("the registry was asked %d times in a tenth of a second", n)
+			}
+		})
 	}
 }
 

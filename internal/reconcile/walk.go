@@ -19,6 +19,7 @@ type walk struct {
 	changed bool // the rules are not those of the run before
 
 	requests atomic.Int64
+	limited  atomic.Int64           // since when it answers only that there are too many, in nanoseconds since 1970; 0 when it does not
 	waits    atomic.Pointer[string] // what the run waits for
 	progress atomic.Pointer[Counts] // as of the last save
 	told     Counts                 // what Observe was told
