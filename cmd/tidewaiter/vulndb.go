@@ -19,6 +19,12 @@ type vulndbCmd struct {
 	List   vulndbListCmd   `cmd:"" help:"List the installed databases."`
 	Build  vulndbBuildCmd  `cmd:"" help:"Build a database from advisory files."`
 	Prune  vulndbPruneCmd  `cmd:"" help:"Delete old databases."`
+
+	Check   vulndbCheckCmd   `cmd:"" help:"Have a running service look for a newer database now."`
+	Diff    vulndbDiffCmd    `cmd:"" help:"Show what a database of a running service changes."`
+	Release vulndbReleaseCmd `cmd:"" help:"Let a database that is held go into force."`
+	Discard vulndbDiscardCmd `cmd:"" help:"Give up a database that is held."`
+	Verify  vulndbVerifyCmd  `cmd:"" help:"Judge everything again and compare with what is stored."`
 }
 
 // vulndbFlags name the library of databases.
@@ -115,7 +121,7 @@ type vulndbImportCmd struct {
 
 // Help is shown by --help.
 func (vulndbImportCmd) Help() string {
-	return `The file is checked and becomes the database in use, also when it is older than the one there is. A running service notices and judges everything it knows again.
+	return `The file is checked and becomes the database in use, also when it is older than the one there is. A running service notices, judges again what the difference concerns, and puts it in force unless it is older; the database need only be imported where one process of the service runs, the others get it from there.
 
     tidewaiter vulndb import vulnerability-db_v6.1.10_1795423689.tar.zst
 

@@ -35,7 +35,7 @@ func (h *handler) vulndb(w http.ResponseWriter, r *http.Request, _ report.Princi
 
 func (h *handler) builds(ctx context.Context) (report.Builds, error) {
 	found, err := h.Reader.Builds(ctx)
-	if found.Active != nil && h.DatabaseAlarm > 0 {
+	if found.Active != nil && h.DatabaseAlarm > 0 && !found.Active.Sample {
 		found.Alarm = time.Duration(found.Active.AgeSeconds)*time.Second > h.DatabaseAlarm
 	}
 	return found, err

@@ -22,6 +22,7 @@ type keeper struct {
 	store   *postgres.Store
 	logger  *slog.Logger
 	metrics *metrics
+	figures *buildMetrics
 	// update is how often to look for a newer database; zero for only when
 	// somebody asks.
 	update time.Duration
@@ -59,6 +60,7 @@ func (k *keeper) run(ctx context.Context, ready chan<- struct{}) {
 	var background sync.WaitGroup
 	defer background.Wait()
 	background.Go(func() { k.daily(ctx) })
+	background.Go(func() { k.count(ctx) })
 	if k.judge {
 		background.Go(func() { k.check(ctx) })
 	}
@@ -95,6 +97,15 @@ func (k *keeper) look() {
 	select {
 	case k.wake <- struct{}{}:
 	default:
+	}
+}
+
+// count refreshes the metrics once a minute.
+func (k *keeper) count(ctx context.Context) {
+	for ; ctx.Err() == nil; wait(ctx, choresEvery) {
+		if err := k.figures.count(ctx, k.store); err != nil && ctx.Err() == nil {
+			k.logger.WarnContext(ctx, "database builds not counted, trying again", "error", err)
+		}
 	}
 }
 

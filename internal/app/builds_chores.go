@@ -54,10 +54,11 @@ func (k *keeper) prune(ctx context.Context) error {
 	return err
 }
 
-// watchAge tells once when the active build becomes too old.
+// watchAge tells once when the active build becomes too old. A sample has an alarm
+// of its own.
 func (k *keeper) watchAge(ctx context.Context, active vuln.Build) {
 	age := time.Since(active.Built)
-	old := k.alarm > 0 && active.Checksum != "" && age > k.alarm
+	old := k.alarm > 0 && active.Checksum != "" && !active.Sample && age > k.alarm
 	k.metrics.setOld(old)
 	if old && !k.old {
 		k.logger.ErrorContext(ctx, "the vulnerability database in force is old: answers stay, but new vulnerabilities are missed",
