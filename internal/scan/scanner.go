@@ -234,7 +234,10 @@ func (r *run) gone(ctx context.Context, cause error) error {
 	if err := r.digestGone(ctx); err != nil {
 		return err
 	}
-	if err := r.Store.SaveFindings(ctx, r.job); err != nil {
+	// Whoever asked: what closes now was closed by a deletion.
+	deleted := r.job
+	deleted.Cause = CauseDelete
+	if err := r.Store.SaveFindings(ctx, deleted); err != nil {
 		return err
 	}
 	if r.job.Cause == CauseDelete {
@@ -254,9 +257,9 @@ func (r *run) refuteDelete() {
 
 // digestGone looks after the digest too when a delete named a tag and a digest:
 // the sender then says that the manifest went, and other tags may have pointed
-// to it.
+// to it. A delete may have joined a scan that somebody asked for.
 func (r *run) digestGone(ctx context.Context) error {
-	if r.job.Cause != CauseDelete || r.job.Ref.Tag == "" || r.job.Ref.Digest == "" {
+	if r.job.Cause != CauseDelete && r.job.Cause != CauseRequest || r.job.Ref.Tag == "" || r.job.Ref.Digest == "" {
 		return nil
 	}
 	bare := r.job
