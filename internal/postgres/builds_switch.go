@@ -113,6 +113,7 @@ const applyFindings = `
 		         WHERE f.repository_id = n.repository_id
 		           AND (f.package_type, f.package_name, f.vulnerability) = (n.package_type, n.package_name, n.vulnerability)
 		        OFFSET 0) old ON true
+		 ORDER BY n.repository_id -- as the indexes are
 	), upserted AS (
 		INSERT INTO repository_finding AS rf (repository_id, package_type, package_name, vulnerability, severity, severity_rank,
 		                                      fixable, known_exploited, opened_at)
