@@ -6,10 +6,13 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -38,11 +41,17 @@ func TestMain(m *testing.M) {
 
 // runRole is what the other process does.
 func runRole(role, dir, file string) error {
-	lib, err := Open(Config{Dir: dir})
+	config := Config{Dir: dir}
+	if role == "update" {
+		config.URL = file
+	}
+	lib, err := Open(config)
 	if err != nil {
 		return err
 	}
 	switch role {
+	case "update":
+		_, _, err = lib.Update(context.Background(), nil)
 	case "hang": // in the middle of an import, until it is killed
 		_, err = lib.Import(context.Background(), file, func(stage string, done, total int64) {
 			if stage == "indexing" {
@@ -185,4 +194,55 @@ func TestProcessesImportAtOnce(t *testing.T) {
 	if all, err := lib.List(); err != nil || len(all) != 2 {
 		t.Errorf("%d builds (%v), want 2", len(all), err)
 	}
+}
+
+// TestKilledDownload kills a process in the middle of a download: the next one
+// fetches the rest and no more.
+func TestKilledDownload(t *testing.T) {
+	m := newMirror(t)
+	report := m.publish(t, sampleDate)
+	archive, err := os.ReadFile(report.Archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := len(archive) / 2
+	m.setAnswer(func(w http.ResponseWriter, r *http.Request) bool {
+		if path.Base(r.URL.Path) == "latest.json" {
+			return false
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(archive)))
+		_, _ = w.Write(archive[:half])
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+		return true
+	})
+	lib := m.library(t)
+	dead, _ := startRole(t, "update", lib.Dir(), m.URL+"/databases/")
+	part := lib.path(downloadsDir, "*"+partSuffix)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if found, _ := filepath.Glob(part); len(found) == 1 {
+			if info, err := os.Stat(found[0]); err == nil && info.Size() == int64(half) {
+				break
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("half of the archive did not arrive within a minute")
+		}
+	}
+	if err := dead.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = dead.Wait()
+	m.setAnswer(nil)
+	m.asked()
+	in, changed, err := lib.Update(t.Context(), nil)
+	if err != nil || !changed || in.Checksum != report.Checksum {
+		t.Fatalf("update gave %+v, %v, %v", in, changed, err)
+	}
+	want := "bytes=" + strconv.Itoa(half) + "-"
+	if asked := m.asked(); len(asked) != 2 || !strings.HasSuffix(asked[1], want) {
+		t.Errorf("asked for %q, want the archive from %s", asked, want)
+	}
+	wantUsable(t, lib, in)
+	wantClean(t, lib)
 }
