@@ -1,5 +1,5 @@
 -- Another build of the vulnerability database is judged, counted and compared
--- beside the one in force, and takes its place in one transaction (docs/adr/0016).
+-- beside the one in force, and takes its place in one transaction (docs/adr/0017).
 -- The version before judges every package and counts after the switch; what it
 -- leaves is finished as before.
 
