@@ -9,12 +9,14 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
-// RecordsToDescribe lists the records that packages match under the build, and of
-// the changed ones those that are known.
+// RecordsToDescribe lists the records that the candidate may describe otherwise:
+// of those that changed the ones that are known, or where nobody knows what changed,
+// all that packages match.
 func (s *Store) RecordsToDescribe(ctx context.Context, build int64, changed []vuln.Ref) ([]vuln.Ref, error) {
 	const query = `
 		SELECT v.name, v.namespace FROM vulnerability v
-		 WHERE EXISTS (SELECT 1 FROM package_match m WHERE m.vulnerability_id = v.id
+		 WHERE (SELECT r.everything <> '' FROM rematch r WHERE r.build_id = @build)
+		   AND EXISTS (SELECT 1 FROM package_match m WHERE m.vulnerability_id = v.id
 		                  AND m.opened_build <= @build AND (m.closed_build IS NULL OR m.closed_build > @build))
 		UNION
 		SELECT v.name, v.namespace FROM unnest(@names::text[], @namespaces::text[]) AS c(name, namespace)
@@ -42,8 +44,9 @@ func collectRefs(rows pgx.Rows) (refs []vuln.Ref, err error) {
 }
 
 // SaveRecords brings what is told of known records to what the candidate says.
-// Ratings are opened and closed by it; what is kept once per record waits for the
-// switch. Equal ones stay unwritten.
+// Ratings are opened and closed by it, unless every package was judged and has
+// brought its own; what is kept once per record waits for the switch. Equal ones
+// stay unwritten.
 func (s *Store) SaveRecords(ctx context.Context, build int64, records []vuln.Vulnerability) error {
 	return s.inTxAgain(ctx, "save records", func(tx pgx.Tx) error {
 		if err := shareCandidate(ctx, tx, build); err != nil {
@@ -65,11 +68,17 @@ func saveRecords(ctx context.Context, tx pgx.Tx, build int64, records []vuln.Vul
 			known, fresh = append(known, v), append(fresh, newFreshRow(v))
 		}
 	}
-	if err := closeRatings(ctx, tx, build, known); err != nil {
-		return err
+	var rated bool
+	if err := tx.QueryRow(ctx, `SELECT everything <> '' FROM rematch WHERE build_id = $1`, build).Scan(&rated); err != nil {
+		return gone(err, build)
 	}
-	if err := saveRatings(ctx, tx, build, known, ids); err != nil {
-		return err
+	if !rated {
+		if err := closeRatings(ctx, tx, build, known); err != nil {
+			return err
+		}
+		if err := saveRatings(ctx, tx, build, known, ids); err != nil {
+			return err
+		}
 	}
 	return insertRows(ctx, tx, stageRecords, fresh)
 }
