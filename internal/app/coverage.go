@@ -71,8 +71,9 @@ func (b *bookkeeper) close(ctx context.Context) {
 
 // coverageMetrics shows the last count, whole: a scrape never sees one half done.
 type coverageMetrics struct {
-	manifests, unresolved, ratio, oldest *prometheus.Desc
-	last, gap, silent                    *prometheus.Desc
+	manifests, unresolved, unread *prometheus.Desc
+	ratio, oldest                 *prometheus.Desc
+	last, gap, silent             *prometheus.Desc
 
 	mu        sync.Mutex
 	ledgers   []report.RegistryCoverage
@@ -86,7 +87,8 @@ func newCoverageMetrics() *coverageMetrics {
 	return &coverageMetrics{
 		manifests:  desc("coverage_manifests", "What is known of a registry, by state: manifests of repositories, and targets no scan has found out about.", "state"),
 		unresolved: desc("coverage_unresolved", "Targets that somebody told of and no scan has found out about; part of tidewaiter_coverage_manifests."),
-		ratio:      desc("coverage_ratio", "Share of what is known and not gone that has a standing last word: done, unsupported, too_large or excluded."),
+		unread:     desc("coverage_unread", "Repositories and tags that the newest whole reconciliation could not look at."),
+		ratio:      desc("coverage_ratio", "Share of what is known and not gone, and of what could not be looked at, that has a standing last word: done, unsupported, too_large or excluded."),
 		oldest:     desc("coverage_oldest_answer_timestamp_seconds", "When the oldest answer behind a live tag was made, in seconds since 1970."),
 		last:       desc("webhook_last_delivery_timestamp_seconds", "When an event of the endpoint was last stored, by any process, in seconds since 1970."),
 		gap:        desc("webhook_usual_gap_seconds", "Gaps between bursts of events in the week before the last one (median, p95, longest).", "gap"),
@@ -102,7 +104,7 @@ func (m *coverageMetrics) set(ledgers []report.RegistryCoverage, endpoints map[s
 
 // Describe implements prometheus.Collector.
 func (m *coverageMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.manifests, m.unresolved, m.ratio, m.oldest, m.last, m.gap, m.silent} {
+	for _, d := range []*prometheus.Desc{m.manifests, m.unresolved, m.unread, m.ratio, m.oldest, m.last, m.gap, m.silent} {
 		ch <- d
 	}
 }
@@ -119,6 +121,7 @@ func (m *coverageMetrics) Collect(ch chan<- prometheus.Metric) {
 			gauge(m.manifests, float64(l.States.Of(state)), l.Registry, string(state))
 		}
 		gauge(m.unresolved, float64(l.Unresolved), l.Registry)
+		gauge(m.unread, float64(l.Unread), l.Registry)
 		if l.Share != nil {
 			gauge(m.ratio, *l.Share, l.Registry)
 		}

@@ -22,16 +22,17 @@ func (s *Store) Coverage(ctx context.Context, access report.Access, filter repor
 	}
 	out := report.Coverage{AsOf: made.at.UTC(), WindowSeconds: int64(filter.Window.Seconds()), Items: []report.RegistryCoverage{}}
 	var manifests, targets []report.LedgerEntry
+	unread := 0
 	for _, g := range made.registries {
 		if filter.Registry == "" || g.name == filter.Registry {
 			out.Items = append(out.Items, g.report())
-			manifests, targets = append(manifests, g.manifests...), append(targets, g.targets...)
+			manifests, targets, unread = append(manifests, g.manifests...), append(targets, g.targets...), unread+g.unread
 		}
 	}
 	if filter.Registry != "" && len(out.Items) == 0 {
 		return out, noRegistry(filter.Registry)
 	}
-	out.Total = report.Tally(manifests, targets)
+	out.Total = report.Tally(manifests, targets).WithUnread(unread)
 	if !access.Limited() {
 		err = s.addEndpoints(ctx, filter, &out)
 	}
@@ -62,12 +63,13 @@ type registryLedger struct {
 	repositories, excluded int
 	manifests, targets     []report.LedgerEntry
 	oldest, reconciled     *time.Time
+	unread                 int // by the reconciliation that finished then
 }
 
 func (g *registryLedger) report() report.RegistryCoverage {
 	return report.RegistryCoverage{
 		Registry: g.name, Host: g.host, Repositories: g.repositories, RepositoriesExcluded: g.excluded,
-		Ledger: report.Tally(g.manifests, g.targets), OldestAnswerAt: utc(g.oldest), ReconciledAt: utc(g.reconciled),
+		Ledger: report.Tally(g.manifests, g.targets).WithUnread(g.unread), OldestAnswerAt: utc(g.oldest), ReconciledAt: utc(g.reconciled),
 	}
 }
 

@@ -13,10 +13,15 @@ import (
 func ledgerRegistries(ctx context.Context, at snapshot, args pgx.NamedArgs) ([]*registryLedger, error) {
 	const query = `
 		SELECT g.id, g.name, g.host, count(r.id) AS repositories, count(r.id) FILTER (WHERE r.excluded <> '') AS excluded,
-		       (SELECT c.finished_at FROM reconciliation c
-		         WHERE c.registry_id = g.id AND c.state = 'done' AND c.repository = '' ORDER BY c.id DESC LIMIT 1) AS reconciled
+		       c.finished_at AS reconciled,
+		       CASE WHEN c.id IS NULL THEN 0
+		            WHEN cardinality(@prefixes::text[]) = 0 THEN COALESCE((c.counts ->> 'errors')::int, 0)
+		            ELSE (SELECT count(*)::int FROM reconciliation_problem p CROSS JOIN LATERAL (SELECT p.repository AS name) r
+		                   WHERE p.reconciliation_id = c.id AND p.repository <> '' AND ` + visible + `) END AS unread
 		  FROM registry g LEFT JOIN repository r ON r.registry_id = g.id AND ` + visible + `
-		 GROUP BY g.id
+		  LEFT JOIN LATERAL (SELECT c.* FROM reconciliation c
+		                      WHERE c.registry_id = g.id AND c.state = 'done' AND c.repository = '' ORDER BY c.id DESC LIMIT 1) c ON true
+		 GROUP BY g.id, c.id, c.finished_at, c.counts
 		HAVING cardinality(@prefixes::text[]) = 0 OR count(r.id) > 0
 		 ORDER BY g.name`
 	type row struct {
@@ -24,11 +29,12 @@ func ledgerRegistries(ctx context.Context, at snapshot, args pgx.NamedArgs) ([]*
 		Name, Host             string
 		Repositories, Excluded int
 		Reconciled             *time.Time
+		Unread                 int
 	}
 	found, err := rows[row](ctx, at, query, args)
 	out := make([]*registryLedger, len(found))
 	for i, r := range found {
-		out[i] = &registryLedger{id: r.ID, name: r.Name, host: r.Host, repositories: r.Repositories, excluded: r.Excluded, reconciled: r.Reconciled}
+		out[i] = &registryLedger{id: r.ID, name: r.Name, host: r.Host, repositories: r.Repositories, excluded: r.Excluded, reconciled: r.Reconciled, unread: r.Unread}
 	}
 	return out, err
 }

@@ -21,7 +21,8 @@ func (s *Store) RepositoryCoverage(ctx context.Context, access report.Access, fi
 		   AND ` + visible
 	const uncovered = all + `
 		   AND (EXISTS (SELECT 1 FROM ledger_manifest l WHERE l.repository_id = r.id AND l.state IN ('queued', 'running', 'failed', 'canceled'))
-		        OR EXISTS (SELECT 1 FROM ledger_target t WHERE t.repository_id = r.id))`
+		        OR EXISTS (SELECT 1 FROM ledger_target t WHERE t.repository_id = r.id)
+		        OR EXISTS (SELECT 1 FROM ` + lastProblems + ` WHERE p.repository = r.name))`
 	const order = ` ORDER BY g.host, r.name, r.id LIMIT @limit`
 	var out report.List[report.RepositoryCoverage]
 	var host, name string
@@ -63,12 +64,20 @@ type repositoryLedgerRow struct {
 
 	manifests, targets []report.LedgerEntry
 	oldest             *time.Time
+	unread             int
 }
+
+// lastProblems are the problems p of the newest whole reconciliation of the
+// registry of a repository r.
+const lastProblems = `(
+	SELECT p.repository FROM reconciliation_problem p
+	 WHERE p.reconciliation_id = (SELECT c.id FROM reconciliation c
+	                               WHERE c.registry_id = r.registry_id AND c.state = 'done' AND c.repository = '' ORDER BY c.id DESC LIMIT 1)) p`
 
 func (r repositoryLedgerRow) report() report.RepositoryCoverage {
 	return report.RepositoryCoverage{
 		Registry: r.Registry, Repository: r.Host + "/" + r.Name, ExcludedBy: r.Excluded, ListedAt: utc(r.ListedAt),
-		Ledger: report.Tally(r.manifests, r.targets), OldestAnswerAt: utc(r.oldest),
+		Ledger: report.Tally(r.manifests, r.targets).WithUnread(r.unread), OldestAnswerAt: utc(r.oldest),
 	}
 }
 
@@ -84,9 +93,16 @@ func fillRepositories(ctx context.Context, at snapshot, of []repositoryLedgerRow
 		SELECT t.repository_id AS id, min(m.scanned_at) AS oldest
 		  FROM tag t JOIN manifest m ON m.id = t.manifest_id AND m.state = 'done'
 		 WHERE t.repository_id = ANY (@ids) GROUP BY 1`
+	const unread = `
+		SELECT r.id, count(*) AS count FROM repository r CROSS JOIN LATERAL ` + lastProblems + `
+		 WHERE r.id = ANY (@ids) AND p.repository = r.name GROUP BY 1`
 	type oldestRow struct {
 		ID     int64
 		Oldest *time.Time
+	}
+	type unreadRow struct {
+		ID    int64
+		Count int
 	}
 	ids := make([]int64, len(of))
 	for i, r := range of {
@@ -105,6 +121,10 @@ func fillRepositories(ctx context.Context, at snapshot, of []repositoryLedgerRow
 	if err != nil {
 		return err
 	}
+	closed, err := rows[unreadRow](ctx, at, unread, args)
+	if err != nil {
+		return err
+	}
 	place := func(id int64) *repositoryLedgerRow { return &of[slices.Index(ids, id)] }
 	for _, r := range known {
 		place(r.ID).manifests = append(place(r.ID).manifests, r.entry())
@@ -114,6 +134,9 @@ func fillRepositories(ctx context.Context, at snapshot, of []repositoryLedgerRow
 	}
 	for _, r := range answers {
 		place(r.ID).oldest = r.Oldest
+	}
+	for _, r := range closed {
+		place(r.ID).unread = r.Count
 	}
 	return nil
 }

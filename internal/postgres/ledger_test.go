@@ -287,3 +287,47 @@ func TestLedgerOfARepository(t *testing.T) {
 		t.Errorf("a reader who does not see it: %v", err)
 	}
 }
+
+// What a reconciliation could not look at is not covered, also where nothing else
+// is known of it.
+func TestWhatCouldNotBeReadIsNotCovered(t *testing.T) {
+	f := newFixture(t)
+	f.scanned("team/app", "1", "x", answer("x", nil, npm("a", "1")))
+	share := func(access report.Access) (float64, int) {
+		got, err := f.store.Coverage(t.Context(), access, report.CoverageFilter{Registry: "prod"})
+		f.ok(err)
+		if got.Items[0].Unread != got.Total.Unread || *got.Items[0].Share != *got.Total.Share {
+			t.Errorf("the registry says %+v, the total %+v", got.Items[0].Ledger, got.Total)
+		}
+		return *got.Total.Share, got.Total.Unread
+	}
+	ends := func(state, repository string, problems ...string) {
+		var id int64
+		f.ok(f.pool.QueryRow(t.Context(), `
+			INSERT INTO reconciliation (registry_id, repository, cause, state, counts, finished_at)
+			VALUES (1, $1, 'request', $2, jsonb_build_object('errors', $3::int), now()) RETURNING id`, repository, state, len(problems)).Scan(&id))
+		for _, name := range problems {
+			f.exec(`INSERT INTO reconciliation_problem (reconciliation_id, repository, reason, detail) VALUES ($1, $2, 'forbidden', '')`, id, name)
+		}
+	}
+	if got, unread := share(all); got != 1 || unread != 0 {
+		t.Errorf("before any reconciliation: share %v, %d unread", got, unread)
+	}
+	ends("done", "", "team/app", "team/closed", "other/closed")
+	ends("done", "team/app", "team/app") // of one repository only: nothing is said of the others
+	if got, unread := share(all); got != 0.25 || unread != 3 {
+		t.Errorf("share %v, %d unread, want a quarter and 3", got, unread)
+	}
+	if got, unread := share(report.Access{Prefixes: []string{"registry.example/team/"}}); got != 1.0/3 || unread != 2 {
+		t.Errorf("for a limited reader: share %v, %d unread, want a third and 2", got, unread)
+	}
+	repositories, err := f.store.RepositoryCoverage(t.Context(), all, report.RepositoryCoverageFilter{Uncovered: true}, report.Page{})
+	f.ok(err)
+	if len(repositories.Items) != 1 || repositories.Items[0].Unread != 1 || *repositories.Items[0].Share != 0.5 {
+		t.Errorf("repositories: %+v", repositories.Items)
+	}
+	ends("done", "")
+	if got, unread := share(all); got != 1 || unread != 0 {
+		t.Errorf("after one that could read all: share %v, %d unread", got, unread)
+	}
+}

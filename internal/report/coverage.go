@@ -106,13 +106,17 @@ type Ledger struct {
 	// last word: done, unsupported, too large or excluded.
 	Known   int `json:"known"`
 	Covered int `json:"covered"`
-	// Share is Covered over Known; nil while nothing is known. It is 1 only when
-	// nothing is left.
+	// Share is Covered over Known and Unread; nil while nothing is known. It is 1
+	// only when nothing is left.
 	Share *float64 `json:"share"`
 	// States sums up to Known and what is gone. Unresolved is the part of it that
 	// is targets.
 	States     LedgerCounts `json:"states"`
 	Unresolved int          `json:"unresolved"`
+	// Unread counts the repositories and tags that the newest whole reconciliation
+	// could not look at. Nobody knows what is in them: each counts in Share as one
+	// more that has no last word.
+	Unread int `json:"unread"`
 	// Reasons splits the states that have reasons, greatest count first, at most
 	// MaxReasons.
 	Reasons []LedgerEntry `json:"reasons"`
@@ -148,10 +152,7 @@ func Tally(manifests, unresolved []LedgerEntry) Ledger {
 		add(e)
 		l.Unresolved += e.Count
 	}
-	if l.Known > 0 {
-		share := float64(l.Covered) / float64(l.Known)
-		l.Share = &share
-	}
+	l.weigh()
 	for e, n := range reasons {
 		e.Count = n
 		l.Reasons = append(l.Reasons, e)
@@ -161,6 +162,21 @@ func Tally(manifests, unresolved []LedgerEntry) Ledger {
 	})
 	l.Reasons = l.Reasons[:min(len(l.Reasons), MaxReasons)]
 	return l
+}
+
+// WithUnread is the ledger with what could not be looked at.
+func (l Ledger) WithUnread(n int) Ledger {
+	l.Unread = n
+	l.weigh()
+	return l
+}
+
+func (l *Ledger) weigh() {
+	l.Share = nil
+	if all := l.Known + l.Unread; all > 0 {
+		share := float64(l.Covered) / float64(all)
+		l.Share = &share
+	}
 }
 
 // CoverageFilter narrows a coverage.

@@ -37,6 +37,10 @@ func TestTally(t *testing.T) {
 		{"all covered", []report.LedgerEntry{entry(report.LedgerDone, "", 3), entry(report.LedgerGone, "", 1)}, nil,
 			report.Ledger{Known: 3, Covered: 3, Share: share(1), States: report.LedgerCounts{Done: 3, Gone: 1}, Reasons: []report.LedgerEntry{}}},
 	}
+	unread := report.Tally([]report.LedgerEntry{entry(report.LedgerDone, "", 3)}, nil).WithUnread(1)
+	if unread.Known != 3 || unread.Unread != 1 || *unread.Share != 0.75 {
+		t.Errorf("with something that could not be looked at: %+v, share %v", unread, *unread.Share)
+	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, report.Tally(tt.manifests, tt.unresolved)); diff != "" {
