@@ -111,8 +111,8 @@ func (c *client) get(ctx context.Context, path string, parameters url.Values, in
 
 // post sends a body as JSON, none when it is nil, and else does as get does.
 // An answer without a body leaves the pointer alone.
-func (c *client) post(ctx context.Context, path string, parameters url.Values, body, into any) error {
-	return c.do(ctx, http.MethodPost, path, parameters, body, into)
+func (c *client) post(ctx context.Context, path string, body, into any) error {
+	return c.do(ctx, http.MethodPost, path, nil, body, into)
 }
 
 // delete asks that something ends, and does as get does.

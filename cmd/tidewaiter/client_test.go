@@ -93,7 +93,7 @@ func TestClientAsks(t *testing.T) {
 	if got.Path != "/api/v1/trace" || got.Ref != "a.example/b:c&d" {
 		t.Errorf("get: %+v", got)
 	}
-	if err := c.post(t.Context(), "/scans", nil, map[string]string{"image": "x"}, &got); err != nil {
+	if err := c.post(t.Context(), "/scans", map[string]string{"image": "x"}, &got); err != nil {
 		t.Fatal(err)
 	}
 	if got.Path != "/api/v1/scans" || got.Image != "x" {

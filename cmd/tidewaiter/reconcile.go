@@ -79,7 +79,7 @@ func (c *reconcileCmd) request(ctx context.Context, asked *client) (reconciliati
 		body["repository"] = c.Repository
 	}
 	var raw json.RawMessage
-	if err := asked.post(ctx, "/reconciliations", nil, body, &raw); err != nil {
+	if err := asked.post(ctx, "/reconciliations", body, &raw); err != nil {
 		return reconciliation{}, err
 	}
 	return readReconciliation(asked, raw)

@@ -32,7 +32,7 @@ func (c *vulndbCheckCmd) Run(ctx context.Context, out *output) error {
 		return err
 	}
 	var builds report.Builds
-	if err := asked.post(ctx, "/vulndb/check", nil, nil, &builds); err != nil {
+	if err := asked.post(ctx, "/vulndb/check", nil, &builds); err != nil {
 		return err
 	}
 	steps := newProgress(out.Stderr, false)
@@ -171,7 +171,7 @@ func (f buildFlags) decide(ctx context.Context, out *output, word string) error 
 		return err
 	}
 	var b report.BuildState
-	if err := asked.post(ctx, "/vulndb/"+url.PathEscape(name)+"/"+word, nil, nil, &b); err != nil {
+	if err := asked.post(ctx, "/vulndb/"+url.PathEscape(name)+"/"+word, nil, &b); err != nil {
 		return err
 	}
 	if f.JSON {

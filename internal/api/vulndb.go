@@ -68,15 +68,15 @@ func (h *handler) checkBuilds(w http.ResponseWriter, r *http.Request, who report
 
 // releaseBuild answers POST /vulndb/{checksum}/release.
 func (h *handler) releaseBuild(w http.ResponseWriter, r *http.Request, who report.Principal) error {
-	return h.decide(w, r, who, "held vulnerability database released", h.Databases.ReleaseHeld)
+	return h.decide(w, r, who, "release", h.Databases.ReleaseHeld)
 }
 
 // discardBuild answers POST /vulndb/{checksum}/discard.
 func (h *handler) discardBuild(w http.ResponseWriter, r *http.Request, who report.Principal) error {
-	return h.decide(w, r, who, "vulnerability database discarded", h.Databases.DiscardWaiting)
+	return h.decide(w, r, who, "discard", h.Databases.DiscardWaiting)
 }
 
-func (h *handler) decide(w http.ResponseWriter, r *http.Request, who report.Principal, what string,
+func (h *handler) decide(w http.ResponseWriter, r *http.Request, who report.Principal, word string,
 	act func(context.Context, string) (string, error)) error {
 	if err := mayDecide(r, who); err != nil {
 		return err
@@ -85,7 +85,8 @@ func (h *handler) decide(w http.ResponseWriter, r *http.Request, who report.Prin
 	if err != nil {
 		return err
 	}
-	h.Logger.WarnContext(r.Context(), what, slog.String("token", who.Token), slog.String("checksum", checksum))
+	h.Logger.WarnContext(r.Context(), "vulnerability database decided about", slog.String("token", who.Token),
+		slog.String("word", word), slog.String("checksum", checksum))
 	found, err := h.Reader.Build(r.Context(), checksum)
 	return reply(w, found, err)
 }

@@ -42,9 +42,9 @@ type keeper struct {
 	// opened tells, the first time, that scans can be judged.
 	opened func()
 
-	settled, tidied time.Time // when this process last did so
-	old             bool      // the age of the active build was told
-	failed          failure   // the build that could not be adopted
+	tidied time.Time // when the chores were last done
+	old    bool      // the age of the active build was told
+	failed failure   // the build that could not be adopted
 }
 
 const (

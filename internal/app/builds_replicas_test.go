@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"testing"
@@ -94,4 +95,30 @@ func TestAnImportOnOneReplicaReachesAll(t *testing.T) {
 	s.pushed(withNPM(t, "lodash", "4.17.20", "left-pad", "1.0.0"), "demo/shop", "2")
 	third := s.replica(shared)
 	eventually(t, "a replica that comes later has it too", func() bool { return ready(third.url) && current(t, third.library) == imported })
+}
+
+func TestManyPackagesAreJudgedInShardsWithoutAPull(t *testing.T) {
+	const packages = 3100 // four shards
+	library := filepath.Join(t.TempDir(), "vulndb")
+	feed{feedDay, 30, 0}.install(t, library)
+	var shared config.Config
+	s := start(t, func(c *config.Config) { c.VulnDB.Dir, shared = library, *c })
+	var all []string
+	for i := range packages {
+		all = append(all, fmt.Sprintf("thing-%d", i), "1.0.0")
+	}
+	s.pushed(withNPM(t, all...), "demo/shop", "1")
+	other := s.replica(shared)
+	eventually(t, "the replica has the database", func() bool { return ready(other.url) })
+	imported := feed{feedDay.Add(time.Hour), packages, 0}.install(t, library)
+	s.until(`count(*) = 1 FROM vuln_build WHERE state = 'active' AND checksum = $1`, imported)
+	if n := s.count("repository_finding WHERE closed_at IS NULL"); n != packages {
+		t.Errorf("%d findings, want %d", n, packages)
+	}
+	if n := s.count("river_job WHERE kind = 'judge_shard' AND state = 'completed'"); n != 4 {
+		t.Errorf("%d shards were judged as jobs, want 4", n)
+	}
+	if n := s.count("scan WHERE state <> 'done' OR pulled_bytes = 0"); n != 0 {
+		t.Errorf("scans were made for it: %s", s.scans())
+	}
 }

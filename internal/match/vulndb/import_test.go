@@ -275,7 +275,11 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKind(t, lib.Remove(t.Context(), names[1]), errs.NotFound, "not in the library")
-	gone, err := lib.Prune(t.Context(), 2)
+	gone, err := lib.Prune(t.Context(), 1, names[0], names[2])
+	if err != nil || len(gone) != 0 {
+		t.Fatalf("pruned %+v (%v), and they are needed", gone, err)
+	}
+	gone, err = lib.Prune(t.Context(), 2)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,14 +51,13 @@ func TestABuildIsHandedOnAsItWasDelivered(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lib := openLibrary(t, Config{})
 			for range 2 { // what was received can be handed on as well
 				p := packed(t, from, in.Checksum)
 				if (p.Database != in.Checksum) != tt.again {
 					t.Errorf("%s packs database %s", in.Checksum, p.Database)
 				}
 				var asked atomic.Int64
-				lib = openLibrary(t, Config{})
+				lib := openLibrary(t, Config{})
 				got, err := lib.Receive(t.Context(), p.Parcel, content(p, &asked), nil)
 				if err != nil {
 					t.Fatal(err)
