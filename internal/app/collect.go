@@ -18,7 +18,7 @@ import (
 func Retention(c config.Config) postgres.Retention {
 	r := c.Retention
 	return postgres.Retention{
-		Untagged: r.Untagged, Gone: r.Gone, SBOMs: r.SBOMs, History: r.History, Events: r.Events,
+		Untagged: r.Untagged, Gone: r.Gone, Documents: r.Documents, History: r.History, Events: r.Events,
 		Deliveries: r.Deliveries, Scans: r.Scans, Reconciliations: r.Reconciliations,
 	}
 }

@@ -75,7 +75,7 @@ func TestRetentionOfTheConfiguration(t *testing.T) {
 	c := config.Default()
 	got := Retention(c)
 	want := postgres.Retention{
-		Untagged: c.Retention.Untagged, Gone: c.Retention.Gone, SBOMs: c.Retention.SBOMs, History: c.Retention.History, Events: c.Retention.Events,
+		Untagged: c.Retention.Untagged, Gone: c.Retention.Gone, Documents: c.Retention.Documents, History: c.Retention.History, Events: c.Retention.Events,
 		Deliveries: c.Retention.Deliveries, Scans: c.Retention.Scans, Reconciliations: c.Retention.Reconciliations,
 	}
 	if got != want || got.Untagged != 90*24*time.Hour || got.Gone == got.Untagged || got.Events == got.History {

@@ -12,7 +12,7 @@ type Retention struct {
 	// The same for what a repository no longer has.
 	Gone time.Duration `yaml:"gone" default:"30d"`
 	// SBOMs of images that no tag leads to. Their findings stay; asked for again, such an image is catalogued anew.
-	SBOMs time.Duration `yaml:"sboms" default:"30d"`
+	Documents time.Duration `yaml:"sboms" default:"30d"`
 	// How far back the past can be asked for: where tags pointed, what was found then, findings that closed.
 	History time.Duration `yaml:"history" default:"180d"`
 	// Events of findings. They go by whole months.
@@ -36,7 +36,7 @@ func (c Config) checkRetention(ps *Problems) {
 		key          string
 		value, least time.Duration
 	}{
-		{"interval", r.Interval, 10 * time.Minute}, {"untagged", r.Untagged, day}, {"gone", r.Gone, day}, {"sboms", r.SBOMs, day},
+		{"interval", r.Interval, 10 * time.Minute}, {"untagged", r.Untagged, day}, {"gone", r.Gone, day}, {"sboms", r.Documents, day},
 		{"history", r.History, day}, {"events", r.Events, day}, {"deliveries", r.Deliveries, minDeliveries}, {"scans", r.Scans, day},
 		{"reconciliations", r.Reconciliations, day},
 	} {

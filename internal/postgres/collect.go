@@ -16,8 +16,8 @@ type Retention struct {
 	Untagged time.Duration `json:"untagged"`
 	// Gone is for manifests that a repository no longer has.
 	Gone time.Duration `json:"gone"`
-	// SBOMs is for the documents of images that nothing leads to.
-	SBOMs time.Duration `json:"sboms"`
+	// Documents is for the SBOMs of images that nothing leads to.
+	Documents time.Duration `json:"sboms"`
 	// History is how far back reads of the past reach: the history of tags with
 	// what they pointed to, closed matches and ratings, closed findings.
 	History time.Duration `json:"history"`
@@ -141,8 +141,8 @@ func (c *collector) collect(ctx context.Context) error {
 // others come first. What others are at is tried again, in smaller batches.
 func (c *collector) walk(ctx context.Context, s stage) error {
 	const patience, shortest, longest = 8, 2 * time.Millisecond, time.Second
-	pause := longest
 	for failed := 0; ; {
+		var pause time.Duration
 		start := time.Now()
 		ended, err := c.step(ctx, s)
 		switch {

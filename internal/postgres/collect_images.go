@@ -34,7 +34,7 @@ const markUnneeded = `
 // to. What the history of a tag leads to is kept as long as that.
 func linkStage(dry bool) stage {
 	return stage{name: "repository_manifest", size: 1000,
-		keep: func(r Retention) bool { return r.Untagged > 0 || r.Gone > 0 || r.SBOMs > 0 },
+		keep: func(r Retention) bool { return r.Untagged > 0 || r.Gone > 0 || r.Documents > 0 },
 		work: walk{
 			table: "repository_manifest", keys: byLink, most: 500, dry: dry, again: true, mark: markUnneeded,
 			window: `
@@ -59,7 +59,7 @@ const atWork = `(x.lease_until IS NOT NULL AND x.lease_until >= now() OR EXISTS 
 // sbomStage deletes the documents of images that nothing leads to. They are
 // catalogued anew when somebody asks.
 func sbomStage(dry bool) stage {
-	return stage{name: "sbom", size: 500, keep: func(r Retention) bool { return r.SBOMs > 0 },
+	return stage{name: "sbom", size: 500, keep: func(r Retention) bool { return r.Documents > 0 },
 		work: walk{
 			table: "manifest", keys: byID, most: 200, dry: dry,
 			window: `SELECT 0::bigint, b.manifest_id, '', true FROM sbom b WHERE b.manifest_id > @id::bigint ORDER BY b.manifest_id LIMIT @size`,

@@ -183,7 +183,7 @@ func (o keptRows) wantsSBOM(r postgres.Retention, manifest int64, links map[[2]i
 		needed := o.tagged[[2]int64{l.repository, manifest}] || slices.ContainsFunc(o.parents[manifest], func(p int64) bool {
 			return o.tagged[[2]int64{l.repository, p}]
 		})
-		if needed || l.unneeded == nil || !l.unneeded.Before(o.now.Add(-r.SBOMs)) {
+		if needed || l.unneeded == nil || !l.unneeded.Before(o.now.Add(-r.Documents)) {
 			return true
 		}
 	}

@@ -123,7 +123,7 @@ func (p pass) cutoffs(r Retention) pgx.NamedArgs {
 		return pgtype.Timestamptz{Time: p.at.Add(-age), Valid: true}
 	}
 	return pgx.NamedArgs{
-		"untagged": before(r.Untagged), "gone": before(r.Gone), "sboms": before(r.SBOMs), "history": before(r.History),
+		"untagged": before(r.Untagged), "gone": before(r.Gone), "sboms": before(r.Documents), "history": before(r.History),
 		"events": before(r.Events), "deliveries": before(r.Deliveries), "scans": before(r.Scans),
 		"reconciliations": before(r.Reconciliations), "grace": before(minAge), "hours": before(keptHours),
 	}

@@ -19,7 +19,7 @@ import (
 const day = 24 * time.Hour
 
 var shortLived = postgres.Retention{
-	Untagged: 60 * day, Gone: 20 * day, SBOMs: 10 * day, History: 90 * day, Events: 90 * day,
+	Untagged: 60 * day, Gone: 20 * day, Documents: 10 * day, History: 90 * day, Events: 90 * day,
 	Deliveries: 30 * day, Scans: 30 * day, Reconciliations: 30 * day,
 }
 
