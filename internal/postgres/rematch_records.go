@@ -11,7 +11,7 @@ import (
 
 // RecordsToDescribe lists the records that the candidate may describe otherwise:
 // of those that changed the ones that are known, or where nobody knows what changed,
-// all that packages match.
+// all that packages match. Those that come later are described with the switch.
 func (s *Store) RecordsToDescribe(ctx context.Context, build int64, changed []vuln.Ref) ([]vuln.Ref, error) {
 	const query = `
 		SELECT v.name, v.namespace FROM vulnerability v
@@ -26,12 +26,30 @@ func (s *Store) RecordsToDescribe(ctx context.Context, build int64, changed []vu
 	for i, r := range changed {
 		names[i], namespaces[i] = cleanText(r.ID), cleanText(r.Namespace)
 	}
+	if err := s.markRecords(ctx, build); err != nil {
+		return nil, err
+	}
 	rows, err := s.pool.Query(ctx, query, pgx.NamedArgs{"build": build, "names": names, "namespaces": namespaces})
 	if err != nil {
 		return nil, wrap("list records to describe", err)
 	}
 	refs, err := collectRefs(rows)
 	return refs, wrap("list records to describe", err)
+}
+
+// markRecords draws the line behind which records are late, while nobody stores any.
+func (s *Store) markRecords(ctx context.Context, build int64) error {
+	const mark = `UPDATE rematch SET vulnerability_mark = COALESCE((SELECT max(id) FROM vulnerability), 0) WHERE build_id = $1`
+	return s.inTx(ctx, "mark records", func(tx pgx.Tx) error {
+		if err := lockBuilds(ctx, tx); err != nil {
+			return err
+		}
+		if err := mustBeCandidate(ctx, tx, build); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, mark, build)
+		return err
+	})
 }
 
 func collectRefs(rows pgx.Rows) (refs []vuln.Ref, err error) {
@@ -108,7 +126,7 @@ func applyRecords(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// describeLate describes the records that appeared since the mark.
+// describeLate describes the records that appeared since the others were.
 func describeLate(ctx context.Context, tx pgx.Tx, build int64, session scan.Session) error {
 	const query = `
 		SELECT v.name, v.namespace FROM vulnerability v

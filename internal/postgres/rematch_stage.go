@@ -87,14 +87,13 @@ func (s *Store) inStage(ctx context.Context, build int64, from, to string, work 
 	})
 }
 
-// markRematch draws a line: inventories and records that are there have been
-// judged by the candidate, and what comes later is looked at by itself. Nobody
-// stores an answer meanwhile, so that a number of theirs is a line in time.
+// markRematch draws a line: the packages of inventories that are there have been
+// judged by the candidate, and inventories that come later are looked at by
+// themselves. Nobody stores an answer meanwhile, so that an id is a line in time.
 func (s *Store) markRematch(ctx context.Context, build int64, session scan.Session) error {
 	const mark = `
-		UPDATE rematch SET inventory_mark = COALESCE((SELECT max(id) FROM inventory), 0),
-		       vulnerability_mark = COALESCE((SELECT max(id) FROM vulnerability), 0)
-		 WHERE build_id = $1`
+		UPDATE rematch SET inventory_mark = COALESCE((SELECT max(id) FROM inventory), 0), stage = 'marked'
+		 WHERE build_id = $1 AND stage = 'judging'`
 	return s.inTx(ctx, "mark build", func(tx pgx.Tx) error {
 		if err := lockBuilds(ctx, tx); err != nil {
 			return err
@@ -105,10 +104,7 @@ func (s *Store) markRematch(ctx context.Context, build int64, session scan.Sessi
 		if err := s.judgeLate(ctx, tx, build, session); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, mark, build); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `UPDATE rematch SET stage = 'marked' WHERE build_id = $1 AND stage = 'judging'`, build)
+		_, err := tx.Exec(ctx, mark, build)
 		return err
 	})
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
 	"github.com/tidewaiter/tidewaiter/internal/postgres/postgrestest"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
@@ -291,6 +293,43 @@ func TestOnlyPackagesOfChangedNamesAreJudged(t *testing.T) {
 	if open, err := f.store.Unsettled(t.Context()); err != nil || open {
 		t.Errorf("unsettled: %v, %v", open, err)
 	}
+}
+
+func TestAFindingClosesWhenTheLastTagLosesIt(t *testing.T) {
+	f := newFixture(t)
+	vulnerable := map[string][]vuln.Match{"a": {finding("CVE-1")}}
+	f.scanned("team/app", "old", "x", answer("x", vulnerable, npm("a", "1")))
+	f.scanned("team/app", "new", "y", answer("y", vulnerable, npm("a", "2")))
+	closed := func(of string, without ...string) int {
+		build := build1
+		build.Checksum = of
+		session := byVersion{judge{build: build, matches: vulnerable}, without}
+		_, err := (&scan.Rejudger{Store: f.store}).Rejudge(t.Context(), session)
+		f.ok(err)
+		return f.count("finding_event WHERE kind = 'closed' AND cause = 'build' AND package_name = 'a' AND scan_id IS NULL")
+	}
+	if n := closed("sha256:two", "1"); n != 0 {
+		t.Errorf("closed while another tag has it")
+	}
+	if n := closed("sha256:three", "1", "2"); n != 1 {
+		t.Errorf("closed %d times when no tag has it any more, want 1", n)
+	}
+}
+
+// byVersion finds nothing in some versions.
+type byVersion struct {
+	judge
+	without []string
+}
+
+func (b byVersion) Judge(ctx context.Context, packages []inventory.Package) ([]inventory.Judgement, error) {
+	out, err := b.judge.Judge(ctx, packages)
+	for i, p := range packages {
+		if slices.Contains(b.without, p.Version) {
+			out[i] = inventory.Judgement{}
+		}
+	}
+	return out, err
 }
 
 func TestAHeldBuildWaitsForAWord(t *testing.T) {
