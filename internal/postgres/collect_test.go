@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
+	"github.com/tidewaiter/tidewaiter/internal/report"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
+	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
 const day = 24 * time.Hour
@@ -268,5 +273,43 @@ func TestEventsGoByMonths(t *testing.T) {
 	}
 	if f.count(`pg_class WHERE relname LIKE 'finding\_event\_2%' AND relkind = 'r' AND relname < $1`, first.AddDate(0, -3, 0).Format("finding_event_2006_01")) != 0 {
 		t.Error("old months are still there")
+	}
+}
+
+// An image whose SBOM went keeps its answer, says why there is no SBOM, and is
+// catalogued anew when somebody asks.
+func TestAnImageWithoutItsSBOM(t *testing.T) {
+	f := newFixture(t)
+	a := answer("x", map[string][]vuln.Match{"a": {finding("CVE-1")}}, npm("a", "1"), npm("b", "1"))
+	f.push("first", "team/app", "", digestOf("x"))
+	job := f.claim()
+	f.ok(f.store.SaveManifest(t.Context(), job, imageManifest("x")))
+	f.ok(f.store.SaveAnswer(t.Context(), job, a))
+	f.ok(f.store.FinishScan(t.Context(), job, scan.Result{Digest: digestOf("x")}, nil))
+	f.collect(shortLived)
+	f.age(20 * day)
+	if gone := f.collect(shortLived); gone["sbom"].Rows != 1 || gone["manifest"].Rows != 0 {
+		t.Fatalf("went %v", rowsOf(gone))
+	}
+	target := report.Target{RepositoryRef: report.RepositoryRef{Registry: "prod", Name: "team/app"}, Digest: digestOf("x")}
+	img, err := f.store.Image(t.Context(), all, target)
+	f.ok(err)
+	if img.Answer != report.Findings || img.Counts.Total != 1 || img.Platforms[0].Packages != 2 {
+		t.Errorf("the image is told as %+v", img)
+	}
+	_, err = f.store.SBOM(t.Context(), all, target, image.Platform{})
+	if !errs.Is(err, errs.NotFound) || !strings.Contains(err.Error(), "no longer kept") {
+		t.Errorf("its SBOM: %v", err)
+	}
+	known, err := f.store.Known(t.Context(), digestOf("x"), "v1")
+	f.ok(err)
+	if known.Catalogued {
+		t.Error("it would not be catalogued again")
+	}
+	f.push("again", "team/app", "", digestOf("x"))
+	job = f.claim()
+	f.ok(f.store.SaveManifest(t.Context(), job, imageManifest("x")))
+	if n := f.count("repository_manifest WHERE unneeded_since IS NOT NULL"); n != 0 {
+		t.Error("its time does not begin anew")
 	}
 }

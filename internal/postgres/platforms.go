@@ -108,7 +108,7 @@ func storedPlatforms(ctx context.Context, at snapshot, repositoryID int64, roots
 		       ` + shownState + `, m.partial, m.content_size, m.scanned_at,
 		       COALESCE(rm.presence, 'unseen') AS presence, COALESCE(rm.reason, '') AS presence_reason,
 		       m.inventory_id, COALESCE(i.distro, '') AS distro,
-		       COALESCE(b.packages, 0) AS packages, COALESCE(b.tool, '') AS tool, COALESCE(b.tool_version, '') AS tool_version,
+		       COALESCE(b.packages, i.package_count, 0) AS packages, COALESCE(b.tool, '') AS tool, COALESCE(b.tool_version, '') AS tool_version,
 		       s.inventory_id IS NOT NULL AS summarised, COALESCE(s.build_id, 0) AS summary_build,
 		       COALESCE(s.no_data, '{}') AS no_data,
 		       CASE WHEN s.no_data <> '{}' THEN inventory_covered(s.inventory_id, s.no_data) ELSE true END AS covered,

@@ -38,6 +38,10 @@ func (s *Store) SBOM(ctx context.Context, access report.Access, target report.Ta
 		if err != nil {
 			return err
 		}
+		if len(stored) == 0 && chosen.State == report.StateDone {
+			return errs.New(errs.NotFound, "the SBOM of %s is no longer kept: no tag leads to the image", chosen.Digest).
+				WithHint("ask for a scan of it; for how long SBOMs are kept is retention.sboms of the configuration")
+		}
 		if len(stored) == 0 {
 			return errs.New(errs.NotFound, "there is no SBOM of %s yet: its state is %s", chosen.Digest, chosen.State)
 		}
