@@ -157,6 +157,10 @@ func (p *pass) content(e *Entry, h *tar.Header, n int, rest io.Reader) error {
 		return nil
 	case !p.everything && !keep(*e):
 		e.at = notKept
+		if isSparse(h) {
+			// It would be as large if it were asked for after all.
+			return p.charge(h.Size)
+		}
 		return nil
 	}
 	e.at = p.out.size + 1

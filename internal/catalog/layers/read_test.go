@@ -147,8 +147,13 @@ func resum(content []byte) []byte {
 // sparse is a tar of a sparse file of this size, all of it a hole.
 func sparse(t *testing.T, size int64) []byte {
 	t.Helper()
+	return sparseNamed(t, "var/log/lastlog", size)
+}
+
+func sparseNamed(t *testing.T, name string, size int64) []byte {
+	t.Helper()
 	// Format 0.1: the map is in the records.
-	h := tar.Header{Name: "var/log/lastlog", Format: tar.FormatPAX, PAXRecords: map[string]string{"TIDEWAITER.x": "y"}}
+	h := tar.Header{Name: name, Format: tar.FormatPAX, PAXRecords: map[string]string{"TIDEWAITER.x": "y"}}
 	content := pack(t, entry{Header: h}, regular("b", "b"))
 	records := record("GNU.sparse.size", fmt.Sprint(size)) + record("GNU.sparse.numblocks", "1") + record("GNU.sparse.map", fmt.Sprintf("%d,0", size))
 	header := content[:512]
@@ -190,10 +195,18 @@ func TestSparseFiles(t *testing.T) {
 			t.Errorf("%d bytes counted", x.bytes)
 		}
 	})
-	t.Run("counts against the limit", func(t *testing.T) {
-		_, _, err := readTar(t, sparse(t, 1<<20), &limits{1 << 19, 100})
-		checkKind(t, err, errs.TooLarge)
-	})
+	for name, tt := range map[string]struct {
+		limit int64
+		kind  errs.Kind
+	}{"counts against the limit": {1 << 19, errs.TooLarge}, "just enough": {2 << 20, ""}} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := readTar(t, sparse(t, 1<<20), &limits{tt.limit, 100})
+			checkKind(t, err, tt.kind)
+			// Not kept, it may still be asked for.
+			_, _, err = readTar(t, sparseNamed(t, "srv/page.js", 1<<20), &limits{tt.limit, 100})
+			checkKind(t, err, tt.kind)
+		})
+	}
 }
 
 func TestLimitsEndTheReading(t *testing.T) {
