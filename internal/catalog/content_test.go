@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
+	"github.com/tidewaiter/tidewaiter/internal/catalog/overlay"
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
@@ -31,5 +32,17 @@ func TestBrokenDiskFailsTheImage(t *testing.T) {
 		if err := g.failed(); !errs.Is(err, errs.Unavailable) || strings.Contains(err.Error(), "/cache") {
 			t.Errorf("%s: the image failed with %v", name, err)
 		}
+	}
+}
+
+func TestASearchThatIsGivenUpFailsTheImage(t *testing.T) {
+	tree, _ := overlay.New(nil)
+	g := &guardedImage{budget: &budget{}}
+	r := &resolver{tree: tree, budget: g.budget}
+	if _, err := r.FilesByGlob("**/[a"); !errs.Is(err, errs.Invalid) || g.failed() != nil {
+		t.Errorf("a bad pattern: %v, and the image failed with %v", err, g.failed())
+	}
+	if err := r.noHits(errs.New(errs.TooLarge, "too much")); !errs.Is(err, errs.TooLarge) || !errs.Is(g.failed(), errs.TooLarge) {
+		t.Errorf("too much: %v, and the image failed with %v", err, g.failed())
 	}
 }

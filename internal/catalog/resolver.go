@@ -71,13 +71,22 @@ func (r *resolver) FilesByGlob(patterns ...string) ([]file.Location, error) {
 	for _, pattern := range patterns {
 		hits, err := r.tree.ByPattern(pattern)
 		if err != nil {
-			return nil, err
+			return nil, r.noHits(err)
 		}
 		for _, hit := range hits {
 			found.addFile(hit.Place, hit.Request)
 		}
 	}
 	return found.all, nil
+}
+
+// noHits has a search that was given up fail the whole image: catalogers would pass
+// over it.
+func (r *resolver) noHits(err error) error {
+	if errs.Is(err, errs.TooLarge) {
+		return r.budget.fail(err)
+	}
+	return err
 }
 
 // FilesByMIMEType returns the files of media types, each once.

@@ -192,6 +192,30 @@ func TestLinksThatMultiplyLeadNowhere(t *testing.T) {
 	}
 }
 
+// mesh are n directories, each with links to all of them.
+func mesh(n int) (out []layers.Entry) {
+	for i := range n {
+		for j := range n {
+			out = append(out, link(fmt.Sprint("/m", i, "/to", j), fmt.Sprint("/m", j)))
+		}
+		out = append(out, file(fmt.Sprint("/m", i, "/status")))
+	}
+	return out
+}
+
+func TestLinksThatLeadToTooMuchAreAnError(t *testing.T) {
+	tr := tree(mesh(5))
+	if hits, err := tr.ByPattern("**/to1/status"); err != nil || len(hits) == 0 {
+		t.Fatalf("%v, %v", hits, err)
+	}
+	tr.tries.Store(mostTries - 100)
+	for _, pattern := range []string{"**/lib/dpkg/status", "**/to0/status", "/**/m*/to*"} {
+		if _, err := tr.ByPattern(pattern); !errs.Is(err, errs.TooLarge) {
+			t.Errorf("%s: %v", pattern, err)
+		}
+	}
+}
+
 func BenchmarkNew(b *testing.B) {
 	var entries []layers.Entry
 	for i := range 100_000 {

@@ -9,6 +9,18 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
+// mostTries is how many parts of paths are looked for in one tree because links may
+// lead through them. A few directories full of links to each other make more ways
+// than can be counted; images that somebody made for use have some ten thousands.
+const mostTries = 5_000_000
+
+// errWays is told, again and again, once there are more: what is reached by none
+// but such ways would be missing silently.
+var errWays = errs.New(errs.TooLarge, "links lead to the image's files in more ways than can be looked for")
+
+// try counts a way and reports whether it may still be looked for.
+func (t *Tree) try(p string) bool { return t.tries.Add(1+int64(strings.Count(p, "/"))) <= mostTries }
+
 // Hit is a place that was found, and the path it was found by, which may lead
 // through links.
 type Hit struct {
@@ -36,7 +48,7 @@ func (t *Tree) findLinks() {
 // ByPattern returns the places that a pattern matches, through links as well, in
 // the order of what they were found by; paths without a link come first. A place
 // may be in it more than once. The error is of kind Invalid when the pattern
-// cannot be read.
+// cannot be read, TooLarge when the links of the image lead to too much.
 func (t *Tree) ByPattern(pattern string) ([]Hit, error) {
 	pattern = tidy(pattern)
 	if !doublestar.ValidatePattern(pattern) {
@@ -68,6 +80,9 @@ func (t *Tree) ByPattern(pattern string) ([]Hit, error) {
 				return nil, err
 			}
 			hits = append(hits, found...)
+		}
+		if t.tries.Load() > mostTries {
+			return nil, errWays
 		}
 	}
 	return t.sorted(hits), nil
@@ -142,7 +157,7 @@ func (t *Tree) isPointedAbove(n int32) bool {
 // that links make of it.
 func (t *Tree) alias(seen map[string]bool, pattern, start, rest string) (Hit, bool) {
 	full := start + rest
-	if seen[full] {
+	if !t.try(full) || seen[full] {
 		return Hit{}, false
 	}
 	seen[full] = true

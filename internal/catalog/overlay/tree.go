@@ -12,6 +12,7 @@ import (
 	"archive/tar"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
 )
@@ -72,6 +73,8 @@ type Tree struct {
 	opaque map[int32]bool
 	// pointed are the links that point to a place.
 	pointed map[int32][]int32
+	// tries count what was looked for through links.
+	tries atomic.Int64
 }
 
 // files are the entries of all layers, in a list and by what they are found by.

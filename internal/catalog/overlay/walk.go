@@ -53,7 +53,7 @@ func (w walked) Stat(name string) (fs.FileInfo, error) {
 // time.
 func (w walked) ReadDir(name string) ([]fs.DirEntry, error) {
 	at, err := w.tree.find(name, true)
-	if err != nil || at.place == none || w.turnsBack(name) {
+	if err != nil || at.place == none || w.turnsBack(name) || !w.tree.try(name) {
 		return nil, nil //nolint:nilerr // a link that leads nowhere holds nothing
 	}
 	var out []fs.DirEntry
