@@ -62,7 +62,7 @@ func (k *keeper) watchAge(ctx context.Context, active vuln.Build) {
 	k.metrics.setOld(old)
 	if old && !k.old {
 		k.logger.ErrorContext(ctx, "the vulnerability database in force is old: answers stay, but new vulnerabilities are missed",
-			"checksum", active.Checksum, "built", active.Built, "age", age.Round(time.Hour), "hint", "see GET /api/v1/vulndb for the last look for a newer one")
+			"checksum", active.Checksum, "built", active.Built, "age_hours", int(age.Hours()), "hint", "see GET /api/v1/vulndb for the last look for a newer one")
 	}
 	k.old = old
 }

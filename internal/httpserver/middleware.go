@@ -52,7 +52,7 @@ func LogRequests(logger *slog.Logger, route Route) func(http.Handler) http.Handl
 				attrs := []slog.Attr{
 					slog.String("method", shorten(r.Method, 20)), slog.String("route", name),
 					slog.String("path", loggedPath(name, r.URL.Path)), slog.Int("status", rec.status()),
-					slog.Int64("bytes", rec.bytes), slog.Duration("took", time.Since(start)), slog.String("remote", r.RemoteAddr),
+					slog.Int64("bytes", rec.bytes), slog.Int64("took_ms", time.Since(start).Milliseconds()), slog.String("remote", r.RemoteAddr),
 				}
 				if note.err != nil {
 					attrs = append(attrs, slog.String("kind", string(kindOf(note.err))), slog.Any("error", note.err))
