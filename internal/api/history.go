@@ -26,6 +26,9 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request, who report.Prin
 		Registry: q.text("registry"), Repository: h.optionalRepository(q), Package: q.text("package"), Vulnerability: q.text("vulnerability"),
 		Since: q.moment("since"), Until: q.moment("until"),
 	}
+	if filter.Registry != "" && filter.Repository != nil {
+		q.fail("registry", "name one of registry and repository, or neither for everything")
+	}
 	for _, given := range q.list("kind") {
 		kind, err := report.ParseEventKind(given)
 		q.keep("kind", err)

@@ -93,6 +93,8 @@ func TestHistoryRefuses(t *testing.T) {
 		{"/events", []string{"cause", "push,luck"}, errs.Invalid, "cause"},
 		{"/events", []string{"since", "yesterday"}, errs.Invalid, "since"},
 		{"/events", []string{"repository", postgrestest.Host + "/no/such"}, errs.NotFound, ""},
+		{"/events", []string{"registry", "nowhere"}, errs.NotFound, "registry"},
+		{"/events", []string{"registry", "sboms", "repository", app}, errs.Invalid, "registry"},
 		{"/events", []string{"cursor", "x"}, errs.Invalid, "cursor"},
 		{"/trends", []string{"since", "2026-03-32"}, errs.Invalid, "since"},
 		{"/trends", []string{"since", "2026-03-02", "until", "2026-03-01"}, errs.Invalid, "since"},

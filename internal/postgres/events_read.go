@@ -45,14 +45,13 @@ const eventsQuery = `
 		  FROM finding_event e
 		  JOIN repository r ON r.id = e.repository_id
 		  JOIN registry g ON g.id = r.registry_id
-		 WHERE (@repository::bigint = 0 OR e.repository_id = @repository) AND (@registry = '' OR g.name = @registry)
+		 WHERE (@everywhere OR e.repository_id = ANY (@repositories::bigint[]))
 		   AND (cardinality(@kinds::text[]) = 0 OR e.kind = ANY (@kinds)) AND (cardinality(@causes::text[]) = 0 OR e.cause = ANY (@causes))
 		   AND (cardinality(@severities::text[]) = 0 OR e.severity = ANY (@severities))
 		   AND (cardinality(@vulnerabilities::text[]) = 0 OR e.vulnerability = ANY (@vulnerabilities))
 		   AND (@package = '' OR package_key(e.package_type, e.package_name) = CASE WHEN e.package_type = 'python' THEN @python_package ELSE @package END)
 		   AND e.occurred_at >= @since AND e.occurred_at < @until
 		   AND (NOT @after OR (e.occurred_at, e.id) < (@at, @id))
-		   AND ` + visible + `
 		 ORDER BY e.occurred_at DESC, e.id DESC
 		 LIMIT @limit
 	)
@@ -65,8 +64,9 @@ const eventsQuery = `
 	  LEFT JOIN vuln_build b ON b.id = page.build_id
 	 ORDER BY page.occurred_at DESC, page.id DESC`
 
-// eventArgs are the arguments of a filter. A repository that is not there, or not
-// to be seen, is NotFound.
+// eventArgs are the arguments of a filter. What a reader sees is found out before
+// the events are read: there are many of them. A repository or registry that is
+// not there, or not to be seen, is NotFound.
 func eventArgs(ctx context.Context, at snapshot, access report.Access, filter report.EventFilter) (pgx.NamedArgs, error) {
 	// Bounds that every event lies within: partitions outside of a window are not
 	// looked at.
@@ -79,16 +79,16 @@ func eventArgs(ctx context.Context, at snapshot, access report.Access, filter re
 	}
 	python, other := report.PackageNameKeys(filter.Package)
 	args := pgx.NamedArgs{
-		"registry": filter.Registry, "repository": int64(0), "prefixes": prefixes(access),
+		"everywhere": true, "repositories": []int64{},
 		"kinds": texts(filter.Kinds), "causes": texts(filter.Causes), "severities": texts(atLeast(filter.Severities, filter.MinSeverity)),
 		"package": other, "python_package": python, "vulnerabilities": []string{}, "since": since, "until": until,
 	}
-	if filter.Repository != nil {
-		repo, err := repository(ctx, at, access, *filter.Repository)
+	if access.Limited() || filter.Registry != "" || filter.Repository != nil {
+		repositories, err := repositoriesWithin(ctx, at, access, filter.Registry, filter.Repository)
 		if err != nil {
 			return nil, err
 		}
-		args["repository"] = repo.ID
+		args["everywhere"], args["repositories"] = false, append([]int64{}, repositories...)
 	}
 	if filter.Vulnerability != "" {
 		names, err := everCanonical(ctx, at, filter.Vulnerability)

@@ -15,7 +15,7 @@ import (
 func (s *Store) Trend(ctx context.Context, access report.Access, scope report.TrendScope) (report.Trend, error) {
 	out := report.Trend{Items: []report.TrendDay{}}
 	err := s.read(ctx, "read trend", func(at snapshot) error {
-		repositories, err := trendRepositories(ctx, at, access, scope)
+		repositories, err := repositoriesWithin(ctx, at, access, scope.Registry, scope.Repository)
 		if err != nil {
 			return err
 		}
@@ -33,33 +33,34 @@ func (s *Store) Trend(ctx context.Context, access report.Access, scope report.Tr
 	return out, err
 }
 
-// trendRepositories lists the repositories of a scope that the reader sees. A
-// repository or registry that is not there is NotFound.
-func trendRepositories(ctx context.Context, at snapshot, access report.Access, scope report.TrendScope) ([]int64, error) {
+// repositoriesWithin lists the repositories of a registry, the one that is named,
+// or all, as far as the reader sees. A repository or registry that is not there is
+// NotFound.
+func repositoriesWithin(ctx context.Context, at snapshot, access report.Access, registry string, ref *report.RepositoryRef) ([]int64, error) {
 	const query = `
 		SELECT r.id FROM repository r JOIN registry g ON g.id = r.registry_id
 		 WHERE (@registry = '' OR g.name = @registry) AND ` + visible
 	const known = `SELECT EXISTS (SELECT 1 FROM registry WHERE name = $1)`
-	if scope.Repository != nil {
-		repo, err := repository(ctx, at, access, *scope.Repository)
+	if ref != nil {
+		repo, err := repository(ctx, at, access, *ref)
 		return []int64{repo.ID}, err
 	}
-	found, err := at.Query(ctx, query, pgx.NamedArgs{"registry": scope.Registry, "prefixes": prefixes(access)})
+	found, err := at.Query(ctx, query, pgx.NamedArgs{"registry": registry, "prefixes": prefixes(access)})
 	if err != nil {
 		return nil, err
 	}
 	ids, err := pgx.CollectRows(found, pgx.RowTo[int64])
-	if err != nil || len(ids) > 0 || scope.Registry == "" {
+	if err != nil || len(ids) > 0 || registry == "" {
 		return ids, err
 	}
 	there := false
 	if !access.Limited() {
-		if err := at.QueryRow(ctx, known, scope.Registry).Scan(&there); err != nil {
+		if err := at.QueryRow(ctx, known, registry).Scan(&there); err != nil {
 			return nil, err
 		}
 	}
 	if !there {
-		return nil, errs.New(errs.NotFound, "no registry %.100q is configured", scope.Registry).
+		return nil, errs.New(errs.NotFound, "no registry %.100q is configured", registry).
 			WithField("registry").WithHint("GET /api/v1/registries lists them")
 	}
 	return ids, nil

@@ -6,7 +6,7 @@ import "context"
 // part of Reader, whose rules hold for it.
 type History interface {
 	// Events lists what became of findings, newest first. It returns NotFound for a
-	// repository that is not there.
+	// repository or registry that is not there.
 	Events(ctx context.Context, access Access, filter EventFilter, page Page) (List[FindingEvent], error)
 	// Trend returns NotFound for a repository or registry that is not there.
 	Trend(ctx context.Context, access Access, scope TrendScope) (Trend, error)
