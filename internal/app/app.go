@@ -130,7 +130,8 @@ func (a *App) assemble() error {
 	a.lists = a.newReconciler(client)
 	a.keeper = &keeper{library: library, engine: a.engine, store: a.store, logger: a.logger,
 		metrics: newMetrics(a.metrics), figures: newBuildMetrics(), judge: a.config.Workers.Enabled, keep: a.config.VulnDB.Keep,
-		alarm: a.config.VulnDB.AlarmAge, hold: thresholds(a.config.VulnDB.Hold), distribute: a.queue.Distribute, wake: make(chan struct{}, 1)}
+		alarm: a.config.VulnDB.AlarmAge, hold: thresholds(a.config.VulnDB.Hold), distribute: a.queue.Distribute,
+		manners: &manners{scanning: a.queue.Scanning}, wake: make(chan struct{}, 1)}
 	a.metrics.MustRegister(a.keeper.figures)
 	if a.config.VulnDB.AutoUpdate {
 		a.keeper.update = a.config.VulnDB.UpdateInterval

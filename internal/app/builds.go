@@ -34,6 +34,8 @@ type keeper struct {
 	hold *scan.Thresholds
 	// distribute has shards judged by all processes.
 	distribute func(ctx context.Context, build vuln.Build, shards []scan.Shard) error
+	// manners are how judging leaves scans their share.
+	manners *manners
 	// judge is false in processes without workers: they need no database, and
 	// leave looking for one and judging to the others.
 	judge bool
@@ -260,7 +262,7 @@ func (k *keeper) rejudge(ctx context.Context, in vulndb.Installed, active vuln.B
 		},
 		Activated: func(ctx context.Context) error { return k.engine.Use(ctx, in) },
 	}
-	done, err := rejudger.Rejudge(ctx, session)
+	done, err := rejudger.Rejudge(ctx, polite{session, k.manners})
 	switch {
 	case err != nil:
 		return errs.Op("app: adopt database build", err)

@@ -26,6 +26,6 @@ func (k *keeper) judgeShard(ctx context.Context, build vuln.Build, shard scan.Sh
 	}
 	defer func() { _ = session.Close() }()
 	judging := scan.Rejudger{Store: k.store}
-	_, err = judging.JudgeShard(ctx, session, shard)
+	_, err = judging.JudgeShard(ctx, polite{session, k.manners}, shard)
 	return err
 }

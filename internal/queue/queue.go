@@ -93,6 +93,7 @@ type Queue struct {
 	stopping chan struct{} // closed when no worker may take another scan
 	stop     func()        // closes it
 	started  atomic.Bool
+	scanning atomic.Int32  // scans that run here
 	tended   chan struct{} // closed when nobody tends the scans any more
 }
 
@@ -112,7 +113,7 @@ func New(o Options) (*Queue, error) {
 	}
 	if o.Workers > 0 {
 		workers := river.NewWorkers()
-		river.AddWorker(workers, &permitWorker{options: o, stopping: q.stopping})
+		river.AddWorker(workers, &permitWorker{options: o, stopping: q.stopping, scanning: &q.scanning})
 		config.Workers = workers
 		config.Queues = map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: o.Workers}}
 		if o.Judging.Shard != nil {
@@ -190,6 +191,9 @@ func (q *Queue) Start(ctx context.Context) error {
 	go q.tend(background)
 	return nil
 }
+
+// Scanning reports whether a scan runs in this process.
+func (q *Queue) Scanning() bool { return q.scanning.Load() > 0 }
 
 // Stop takes no more scans, lets running ones finish within the grace period,
 // then cancels them: they go back to the queue.

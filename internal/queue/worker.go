@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -20,6 +21,7 @@ type permitWorker struct {
 	river.WorkerDefaults[permit]
 	options  Options
 	stopping <-chan struct{}
+	scanning *atomic.Int32
 }
 
 // longestPermit is after which time a worker lets River look at its permit
@@ -51,6 +53,8 @@ func (w *permitWorker) Work(ctx context.Context, _ *river.Job[permit]) error {
 
 // scan runs a claimed scan and records how it went.
 func (w *permitWorker) scan(ctx context.Context, job scan.Job) {
+	w.scanning.Add(1)
+	defer w.scanning.Add(-1)
 	result, cause := w.run(ctx, job)
 	// The outcome is written even when the run was canceled to stop.
 	const deadline = 10 * time.Second
