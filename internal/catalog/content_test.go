@@ -1,11 +1,18 @@
 package catalog
 
 import (
+	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/anchore/syft/syft/artifact"
+	"github.com/anchore/syft/syft/cataloging/pkgcataloging"
+	"github.com/anchore/syft/syft/file"
+	"github.com/anchore/syft/syft/pkg"
 
 	"github.com/tidewaiter/tidewaiter/internal/catalog/layers"
 	"github.com/tidewaiter/tidewaiter/internal/catalog/overlay"
@@ -44,5 +51,28 @@ func TestASearchThatIsGivenUpFailsTheImage(t *testing.T) {
 	}
 	if err := r.noHits(errs.New(errs.TooLarge, "too much")); !errs.Is(err, errs.TooLarge) || !errs.Is(g.failed(), errs.TooLarge) {
 		t.Errorf("too much: %v, and the image failed with %v", err, g.failed())
+	}
+}
+
+// full is a cataloger that unpacks archives where there is no room.
+type full struct{}
+
+func (full) Name() string { return "full" }
+
+func (full) Catalog(context.Context, file.Resolver) ([]pkg.Package, []artifact.Relationship, error) {
+	err := &fs.PathError{Op: "write", Path: "/tmp/archive", Err: syscall.ENOSPC}
+	return nil, nil, errors.New("unable to process java archive: " + err.Error())
+}
+
+func TestAFullDiskFailsTheImage(t *testing.T) {
+	tree, _ := overlay.New(nil)
+	g := &guardedImage{budget: &budget{}}
+	r := &resolver{tree: tree, budget: g.budget, memory: newMemory(1 << 20)}
+	c := &rememberer{maker: maker{"full", func(pkgcataloging.Config) pkg.Cataloger { return full{} }}, memory: r.memory}
+	if _, _, err := c.Catalog(t.Context(), r); err == nil {
+		t.Error("the cataloger's own error is lost")
+	}
+	if err := g.failed(); !errs.Is(err, errs.Unavailable) || strings.Contains(err.Error(), "/tmp") {
+		t.Errorf("the image failed with %v", err)
 	}
 }

@@ -2,8 +2,11 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
+	"strings"
+	"syscall"
 
 	"github.com/anchore/syft/syft/artifact"
 	"github.com/anchore/syft/syft/cataloging/pkgcataloging"
@@ -11,6 +14,8 @@ import (
 	"github.com/anchore/syft/syft/file"
 	"github.com/anchore/syft/syft/pkg"
 	cpes "github.com/anchore/syft/syft/pkg/cataloger/common/cpe"
+
+	"github.com/tidewaiter/tidewaiter/internal/errs"
 )
 
 // rememberer is a cataloger that runs only when it would find something else than
@@ -45,12 +50,22 @@ func (c *rememberer) Catalog(ctx context.Context, asked file.Resolver) ([]pkg.Pa
 	w := newWatched(r, c.name)
 	packages, edges, err := c.make(c.config).Catalog(ctx, w)
 	packages = c.finish(packages)
+	if isFull(err) {
+		_ = r.budget.fail(errs.New(errs.Unavailable, "unpack archives: %v", syscall.ENOSPC).WithHint("check room of the directory for temporary files"))
+	}
 	if ctx.Err() == nil {
 		// Errors that do not end the whole image are about content, which syft could
 		// make nothing of, and are the same each time.
 		r.learn(&lesson{cataloger: c.name, questions: w.questions, packages: clonePackages(packages), edges: slices.Clone(edges), err: err})
 	}
 	return r.hand(packages), edges, err
+}
+
+// isFull reports whether a cataloger could not unpack something for want of room,
+// which it takes for the content's fault. The errors in between do not all tell
+// what they are made of.
+func isFull(err error) bool {
+	return err != nil && (errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error()))
 }
 
 // finish does what syft does with what its catalogers find, so that it is
