@@ -58,7 +58,7 @@ func lines(t *testing.T, out *bytes.Buffer) []map[string]any {
 			t.Fatalf("log line %q: %v", line, err)
 		}
 		if m["msg"] == "request" {
-			for _, k := range []string{"time", "took", "remote", "msg"} {
+			for _, k := range []string{"time", "took_ms", "remote", "msg"} {
 				delete(m, k)
 			}
 			all = append(all, m)
