@@ -37,8 +37,8 @@ parity: ## compare with syft and the grype CLI over images and databases in SHAR
 	TIDEWAITER_SHARED=$(abspath $(SHARED)) go test -tags parity -run TestParity -timeout 3h -v ./internal/catalog ./internal/match ./internal/app
 
 .PHONY: chaos
-chaos: ## kill the service and its database during pushes, lose deliveries
-	go test -tags chaos -run "TestEveryPush|TestNothingPushed" -timeout 60m -v ./internal/app
+chaos: ## kill the service and its database during pushes and changes of build, lose deliveries, send hostile images
+	go test -tags chaos -run "TestEveryPush|TestNothingPushed|TestAChangeOfBuild|TestHostile|TestTheServiceStays" -timeout 120m -v ./internal/app
 	go test -tags chaos -run TestTwoThousand -timeout 30m -v ./internal/reconcile
 
 .PHONY: bench
