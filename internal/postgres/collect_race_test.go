@@ -21,7 +21,7 @@ import (
 // again: whichever comes first, no scan fails, and each answer is whole.
 func TestScansStoreWhileCollectionRuns(t *testing.T) {
 	f := newFixture(t)
-	const images, rounds, scanners = 12, 25, 3
+	const images, rounds, scanners = 12, 16, 3
 	for n := range images {
 		f.scanned("team/app", fmt.Sprint("v", n), fmt.Sprint("image", n), returning(n))
 	}
