@@ -27,6 +27,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/sandbox"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
+	"github.com/tidewaiter/tidewaiter/internal/scan"
 )
 
 // The syft that is linked in, held to go.mod by a test.
@@ -187,7 +188,8 @@ func (c *Cataloger) bounded(ctx context.Context) (context.Context, context.Cance
 	if limit <= 0 {
 		return ctx, func() {}
 	}
-	return context.WithTimeoutCause(ctx, limit, errs.New(errs.Timeout, "needs more than %s to be read", limit).WithHint("raise limits.image_time to scan it"))
+	over := &errs.Error{Kind: errs.Timeout, Op: fmt.Sprintf("needs more than %s to be read", limit), Err: scan.ErrOutOfTime}
+	return context.WithTimeoutCause(ctx, limit, over.WithHint("raise limits.image_time to scan it"))
 }
 
 // here catalogues an image in this process.

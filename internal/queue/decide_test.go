@@ -32,6 +32,8 @@ func TestDecide(t *testing.T) {
 		{name: "another scan has the digest", cause: errs.New(errs.Conflict, "busy"), attempt: 6, again: true, min: time.Second, max: time.Second},
 		{name: "stopped", cause: context.Canceled, attempt: 6, again: true},
 		{name: "deadline", cause: context.DeadlineExceeded, attempt: 1, again: true, counts: true, min: 5 * time.Second, max: 6 * time.Second},
+		{name: "an image takes too long", cause: errs.Wrap(errs.Timeout, "read", scan.ErrOutOfTime), attempt: 1, again: true, counts: true, min: 5 * time.Second, max: 6 * time.Second},
+		{name: "an image takes too long again", cause: errs.Wrap(errs.Timeout, "read", scan.ErrOutOfTime), attempt: 2},
 		{name: "no kind", cause: errors.New("?"), attempt: 1, again: true, counts: true, min: 5 * time.Second, max: 6 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {

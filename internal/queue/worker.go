@@ -170,6 +170,9 @@ func decide(job scan.Job, cause error, maxAttempts int) decision {
 		return decision{again: true, pause: time.Second}
 	case kind == errs.Canceled:
 		return decision{again: true}
+	case errors.Is(cause, scan.ErrOutOfTime) && job.Attempt > 1:
+		// What the first attempt fetched is here: it is the image that takes so long.
+		return decision{}
 	case kind.Meaning().Outcome == errs.Cancel, job.Attempt >= maxAttempts:
 		return decision{}
 	}

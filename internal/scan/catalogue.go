@@ -2,11 +2,15 @@ package scan
 
 import (
 	"context"
+	"errors"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
 )
+
+// ErrOutOfTime is in errors of images that took all the time they may have.
+var ErrOutOfTime = errors.New("out of time")
 
 // catalogue pulls an image (or reads an upload) and takes its inventory.
 func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
