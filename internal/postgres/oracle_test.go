@@ -62,10 +62,18 @@ func (o oracle) next(random *rand.Rand, build vuln.Build) (oracle, scan.Change) 
 	}
 	var change scan.Change
 	for name := range oracleNames {
-		if random.IntN(3) == 0 {
+		switch random.IntN(4) {
+		case 0:
 			next.judgeAnew(random, name)
-			change.Names = append(change.Names, fmt.Sprint("p", name))
+		case 1: // only what it suppresses
+			key := fmt.Sprint("p", name, "/", random.IntN(oracleVersions))
+			j := next.said[key]
+			j.Ignores = []vuln.Ignore{{Vulnerability: ref(random.IntN(oracleRecords)).ID, Kind: vuln.IgnoreSame, Reason: "anew"}}
+			next.said[key] = j
+		default:
+			continue
 		}
+		change.Names = append(change.Names, fmt.Sprint("p", name))
 	}
 	for n := range oracleRecords {
 		if random.IntN(4) == 0 {
