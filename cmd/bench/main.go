@@ -18,12 +18,13 @@ import (
 )
 
 type cli struct {
-	Accept acceptCmd `cmd:"" help:"Webhook events until they are durable: p50, p99, events per second."`
-	Burst  burstCmd  `cmd:"" help:"A burst of webhook events at an even pace, beside an endpoint that does one INSERT."`
-	Claim  claimCmd  `cmd:"" help:"Claims of the next scan from a long queue: p50, p99."`
-	Engine engineCmd `cmd:"" help:"The scan engine as a service of its own process, beside the raw limit and the grype CLI: cold, on a warm base, many images, unchanged ones."`
-	Raw    rawCmd    `cmd:"" hidden:""`
-	Scan   scanCmd   `cmd:"" help:"Cold scans of images, split into phases, beside the grype CLI; judging again; rows and bytes per image."`
+	Accept  acceptCmd  `cmd:"" help:"Webhook events until they are durable: p50, p99, events per second."`
+	Burst   burstCmd   `cmd:"" help:"A burst of webhook events at an even pace, beside an endpoint that does one INSERT."`
+	Claim   claimCmd   `cmd:"" help:"Claims of the next scan from a long queue: p50, p99."`
+	Engine  engineCmd  `cmd:"" help:"The scan engine as a service of its own process, beside the raw limit and the grype CLI: cold, on a warm base, many images, unchanged ones."`
+	Raw     rawCmd     `cmd:"" hidden:""`
+	Rematch rematchCmd `cmd:"" help:"A change of database over a large registry that is made up: judged, counted and switched; size; questions."`
+	Scan    scanCmd    `cmd:"" help:"Cold scans of images, split into phases, beside the grype CLI; judging again; rows and bytes per image."`
 }
 
 func main() {
