@@ -1,7 +1,7 @@
 # Every target is a short way to say something longer; `make` alone lists them.
 .DEFAULT_GOAL := help
 SHARED ?= ../shared
-BENCH ?= # more arguments of bench-engine
+BENCH ?= # more arguments of bench-engine and bench-rematch
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -54,6 +54,11 @@ bench-engine: build ## measure the scan engine beside the raw limit and the gryp
 	go build -o bin/grype github.com/anchore/grype/cmd/grype
 	go run ./cmd/bench engine --images $(SHARED)/data/images --database $(firstword $(wildcard $(SHARED)/data/vulndb/full/*.tar.zst)) \
 	  --tidewaiter bin/tidewaiter --grype bin/grype $(BENCH)
+
+.PHONY: bench-rematch
+bench-rematch: ## measure a change of database over 100,000 images that are made up, with databases and SBOMs in SHARED=DIR
+	go run ./cmd/bench rematch --before $(SHARED)/data/vulndb/small-old --after $(SHARED)/data/vulndb/small \
+	  $(addprefix --sbom ,$(wildcard $(SHARED)/data/vulndb/sboms/*.json)) $(BENCH)
 
 .PHONY: fmt
 fmt: ## format the code
