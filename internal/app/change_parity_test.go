@@ -226,7 +226,8 @@ func (e *expectation) compare(t *testing.T, before, after map[string]row) {
 		t.Errorf("old, new, appear, disappear, changed (-grype +ours):\n%s", diff)
 	}
 	for _, line := range e.lines {
-		key := strings.TrimSpace(line[:strings.Index(line, "(")])
+		key, _, _ := strings.Cut(line, "(")
+		key = strings.TrimSpace(key)
 		for _, m := range told.FindAllStringSubmatch(line, -1) {
 			key += " " + row{strings.ToLower(m[1]), m[2], m[3], m[4] == "True", 0}.String()
 		}
