@@ -20,6 +20,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/intake"
 	"github.com/tidewaiter/tidewaiter/internal/match"
 	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
+	"github.com/tidewaiter/tidewaiter/internal/notify"
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
 	"github.com/tidewaiter/tidewaiter/internal/queue"
 	"github.com/tidewaiter/tidewaiter/internal/registry"
@@ -44,17 +45,18 @@ type App struct {
 	logger  *slog.Logger
 	metrics *prometheus.Registry
 
-	store   *postgres.Store
-	engine  *match.Engine
-	queue   *queue.Queue
-	keeper  *keeper
-	lists   *reconciler
-	books   *bookkeeper
-	collect *collector
-	workers *sandbox.Pool // may be nil
-	warm    func() error  // builds what the first scan would wait for
-	server  *httpserver.Server
-	admin   *httpserver.Server // nil without an address of its own
+	store    *postgres.Store
+	engine   *match.Engine
+	queue    *queue.Queue
+	keeper   *keeper
+	lists    *reconciler
+	books    *bookkeeper
+	collect  *collector
+	notifier *notify.Notifier
+	workers  *sandbox.Pool // may be nil
+	warm     func() error  // builds what the first scan would wait for
+	server   *httpserver.Server
+	admin    *httpserver.Server // nil without an address of its own
 }
 
 // New migrates the database and sets everything up. Nothing is served and
@@ -74,6 +76,10 @@ func New(ctx context.Context, o Options) (*App, error) {
 		return nil, err
 	}
 	if err := a.assemble(); err != nil {
+		a.Close()
+		return nil, err
+	}
+	if err := a.beginNotifier(ctx); err != nil {
 		a.Close()
 		return nil, err
 	}
@@ -138,6 +144,9 @@ func (a *App) assemble() error {
 	}
 	a.books = newBookkeeper(a.store, a.metrics, a.logger)
 	a.collect = a.newCollector()
+	if a.notifier, err = a.newNotifier(); err != nil {
+		return err
+	}
 	names := func(host string) (string, bool) { s, ok := client.Lookup(host); return s.Name, ok }
 	return a.assembleHTTP(intake.New(a.store, a.queue.Enqueue, names, intakeSettings(a.config)), cataloger, names)
 }
@@ -184,7 +193,7 @@ func (a *App) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var running sync.WaitGroup
-	failures := make(chan error, 3)
+	failures := make(chan error, 4)
 	start := func(part func(context.Context) error) {
 		running.Go(func() {
 			if err := part(ctx); err != nil {
@@ -199,6 +208,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	start(a.runWorkers)
 	start(a.books.run)
+	start(a.runNotifier)
 	a.logger.InfoContext(ctx, "serving", "address", a.Addr(), "workers", a.config.Workers.Enabled, "receiver", a.config.Receiver.Enabled)
 	running.Wait()
 	a.books.close(ctx)

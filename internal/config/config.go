@@ -25,6 +25,8 @@ type Config struct {
 	Listen string `yaml:"listen" default:":8080" env:"TIDEWAITER_LISTEN" flag:"listen"`
 	// Second address, for operators only, that serves /metrics and profiles under /debug/pprof/. When empty, metrics are served on `listen` and profiles nowhere.
 	AdminListen string `yaml:"admin_listen" env:"TIDEWAITER_ADMIN_LISTEN" flag:"admin-listen"`
+	// Address that people reach this service under, for links in messages, as https://tidewaiter.example.
+	PublicURL string `yaml:"public_url" env:"TIDEWAITER_PUBLIC_URL"`
 	// HTTPS on `listen`.
 	TLS TLS `yaml:"tls"`
 	// What is logged and how. Logs go to standard error.
@@ -41,6 +43,8 @@ type Config struct {
 	Events Events `yaml:"events"`
 	// For how long what is over is kept. [Retention](retention.md) says what that is; 0 keeps it for ever.
 	Retention Retention `yaml:"retention"`
+	// Who is told what is new. [Notifications](notifications.md) shows how.
+	Notify Notify `yaml:"notify"`
 	// Directory for files that a scan needs while it runs; empty means the system's.
 	TempDir string `yaml:"temp_dir" path:"true" env:"TIDEWAITER_TEMP_DIR" flag:"temp-dir"`
 	// What is kept of image layers.

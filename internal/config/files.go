@@ -14,6 +14,9 @@ func (c Config) fileProblems() Problems {
 	checkCA(&ps, "ca_file", c.CAFile)
 	checkCA(&ps, "vulndb.ca_file", c.VulnDB.CAFile)
 	c.TLS.checkFiles(&ps)
+	for i, channel := range c.Notify.Channels {
+		checkCA(&ps, at("notify.channels", i)+".ca_file", channel.CAFile)
+	}
 	for i, r := range c.Registries {
 		path := at("registries", i)
 		checkCA(&ps, path+".ca_file", r.CAFile)

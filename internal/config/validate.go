@@ -29,6 +29,7 @@ func (c Config) problems() Problems {
 	c.checkVulnDB(&ps)
 	c.checkEvents(&ps)
 	c.checkRetention(&ps)
+	c.checkNotify(&ps)
 	c.checkCache(&ps)
 	c.checkLimits(&ps)
 	c.checkPlatforms(&ps)
