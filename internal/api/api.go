@@ -87,6 +87,8 @@ type Options struct {
 	Versions   Versions
 	Tokens     Tokens
 	Databases  Databases
+	// Notifications may not be nil where no channel is configured either.
+	Notifications Notifications
 	// DatabaseAlarm is the age of the database in force that is an alarm; zero for
 	// never.
 	DatabaseAlarm time.Duration
@@ -125,7 +127,7 @@ func (o Options) validate() error {
 	for name, missing := range map[string]bool{
 		"Reader": o.Reader == nil, "Hosts": o.Hosts == nil, "Requests": o.Requests == nil, "Reconciler": o.Reconciler == nil,
 		"SBOMs": o.SBOMs == nil, "Versions": o.Versions == nil, "Tokens": o.Tokens == nil,
-		"Databases": o.Databases == nil,
+		"Databases": o.Databases == nil, "Notifications": o.Notifications == nil,
 	} {
 		if missing {
 			return errs.New(errs.Internal, "api: option %s is missing", name)
@@ -211,6 +213,9 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/vulndb/{checksum}", h.read(h.build))
 		r.Post(Prefix+"/vulndb/{checksum}/release", h.guard(report.ScopeAdmin, true, h.releaseBuild))
 		r.Post(Prefix+"/vulndb/{checksum}/discard", h.guard(report.ScopeAdmin, true, h.discardBuild))
+		r.Get(Prefix+"/notifications", h.read(h.notifications))
+		r.Post(Prefix+"/notifications/{id}/redeliver", h.guard(report.ScopeAdmin, true, h.redeliver))
+		r.Post(Prefix+"/notifications/channels/{name}/test", h.guard(report.ScopeAdmin, true, h.testChannel))
 		r.Get(Prefix+"/reconciliations", h.read(h.reconciliations))
 		r.Get(Prefix+"/reconciliations/{id}", h.read(h.reconciliation))
 		r.Post(Prefix+"/reconciliations", h.guard(report.ScopeTriage, true, h.requestReconciliation))

@@ -46,6 +46,7 @@ func newHandler(t *testing.T, w *postgrestest.World, change ...func(*api.Options
 	t.Helper()
 	o := api.Options{
 		Reader: w.Store, Hosts: hosts, Requests: requests{w.Store}, Reconciler: w.Store, SBOMs: converter{}, Versions: versions{}, Tokens: w.Store, Databases: w.Store,
+		Notifications: notifications{w.Store, nil},
 		RatePerSecond: 1e6, RateBurst: 1e6,
 	}
 	for _, c := range change {

@@ -231,6 +231,7 @@ func newBenchTimeout(t *testing.T, b *bench) *bench {
 		t.Fatal(err)
 	}
 	o := api.Options{Reader: b.Store, Hosts: hosts, Requests: requests{b.Store}, Reconciler: b.Store, SBOMs: converter{}, Versions: versions{}, Tokens: b.Store, Databases: b.Store,
+		Notifications:  notifications{b.Store, nil},
 		RequestTimeout: 200 * time.Millisecond}
 	handler, err := api.New(o)
 	if err != nil {

@@ -92,7 +92,8 @@ func (a *App) mountAPI(mux *http.ServeMux, in *intake.Intake, cataloger *catalog
 	handler, err := api.New(api.Options{
 		Reader: a.store, Hosts: names, Requests: in, Reconciler: comparisons{a.store, a.lists.names()}, SBOMs: cataloger, Versions: versions{}, Tokens: a.store,
 		Databases: a.store, DatabaseAlarm: a.config.VulnDB.AlarmAge, Endpoints: a.endpoints(),
-		Logger: a.logger, Registerer: a.metrics,
+		Notifications: notifications{a.store, a.notifier},
+		Logger:        a.logger, Registerer: a.metrics,
 		UploadBytes: int64(a.config.Limits.SBOMBytes), RatePerSecond: float64(a.config.API.RatePerSecond),
 	})
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/tidewaiter/tidewaiter/internal/notify"
+	"github.com/tidewaiter/tidewaiter/internal/postgres"
+	"github.com/tidewaiter/tidewaiter/internal/report"
 )
 
 // newNotifier makes the one of this process from the configuration.
@@ -32,4 +34,15 @@ func (a *App) beginNotifier(ctx context.Context) error {
 		return nil
 	}
 	return a.notifier.Begin(ctx)
+}
+
+// notifications lends the API the log and a way to try channels.
+type notifications struct {
+	*postgres.Store
+	channels *notify.Notifier
+}
+
+// Test is Notifier.Test.
+func (n notifications) Test(ctx context.Context, channel string) (report.NotificationTest, error) {
+	return n.channels.Test(ctx, channel)
 }
