@@ -27,6 +27,7 @@ type cli struct {
 	Export    exportCmd    `cmd:"" help:"Write the findings of all images as NDJSON or CSV."`
 	Cancel    cancelCmd    `cmd:"" help:"End a scan that is not wanted any more."`
 	Reconcile reconcileCmd `cmd:"" help:"Compare a registry with what is known, and scan what was missed."`
+	Notify    notifyCmd    `cmd:"" help:"Look after notifications: log, send again, try a channel."`
 	Collect   collectCmd   `cmd:"" help:"Delete what is over for longer than it is kept."`
 	Token     tokenCmd     `cmd:"" help:"Make, list and revoke API tokens."`
 	Config    configCmd    `cmd:"" help:"Check, show and write configuration files."`
