@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/tidewaiter/tidewaiter/internal/report"
@@ -21,11 +22,17 @@ type cardLine struct {
 	runs []run
 }
 
+// Lengths that no name needs: what is longer only keeps the rest from being read.
+const (
+	maxRun  = 1000 // characters
+	maxLink = 1000 // bytes
+)
+
 // run is a piece of text in one style.
 type run struct {
 	text string
 	bold bool
-	link string // https address; may be empty
+	link string // of safeLink; may be empty
 }
 
 func (c *card) say(runs ...run) { c.lines = append(c.lines, cardLine{runs: runs}) }
@@ -33,9 +40,27 @@ func (c *card) say(runs ...run) { c.lines = append(c.lines, cardLine{runs: runs}
 func (c *card) list(runs ...run) { c.lines = append(c.lines, cardLine{item: true, runs: runs}) }
 
 // text is a run of a text from outside.
-func text(format string, args ...any) run { return run{text: line(fmt.Sprintf(format, args...))} }
+func text(format string, args ...any) run {
+	return run{text: cut(line(fmt.Sprintf(format, args...)), maxRun)}
+}
 
-func strong(s string) run { return run{text: line(s), bold: true} }
+func strong(s string) run { return run{text: cut(line(s), maxRun), bold: true} }
+
+// linked is a text that leads to an address, or the text alone where the address is
+// not one to follow.
+func linked(s, to string) run {
+	return run{text: cut(line(s), maxRun), link: safeLink(to)}
+}
+
+// safeLink returns a web address as it is, and nothing for what a reader should not
+// click on or what does not stay on one line.
+func safeLink(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || len(s) > maxLink || line(s) != s || strings.ContainsAny(s, " <>\"") {
+		return ""
+	}
+	return s
+}
 
 // plain writes the card as text alone, one line each.
 func (c card) plain() string {
@@ -60,7 +85,7 @@ func (c card) plain() string {
 
 // cardOf writes a message for people.
 func cardOf(n report.News) card {
-	c := card{title: line(n.Title), link: n.Link}
+	c := card{title: cut(line(n.Title), maxRun), link: safeLink(n.Link)}
 	switch n.Kind {
 	case report.NewsTest:
 		c.say(text("This is a test of the channel. If you can read it, it works."))
@@ -81,7 +106,7 @@ func cardOf(n report.News) card {
 func (c *card) digest(n report.News) {
 	c.say(text("%s, %s.", count(n.Counts.Findings, "change"), breakdown(n.Counts)))
 	for _, g := range n.Groups {
-		c.list(run{text: groupTitle(g), link: g.Link})
+		c.list(linked(groupTitle(g), g.Link))
 	}
 	if more := n.GroupCount - len(n.Groups); more > 0 {
 		c.list(text("and %s more", thousands(more)))
@@ -139,7 +164,7 @@ func (c *card) vulnerability(g report.NewsGroup) {
 		c.reach(*g.Reach)
 	}
 	if v.Advisory != "" {
-		c.say(run{text: line(v.Advisory), link: v.Advisory})
+		c.say(linked(v.Advisory, v.Advisory))
 	}
 }
 

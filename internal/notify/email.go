@@ -107,9 +107,10 @@ func (e *email) Send(ctx context.Context, p Parcel) (Receipt, error) {
 		return Receipt{}, err
 	}
 	err = e.client.DialAndSendWithContext(ctx, message)
-	if err == nil {
+	// What the server took is sent, however the connection ends; again would be twice.
+	if err == nil || message.IsDelivered() {
 		const accepted = 250
-		return Receipt{Status: accepted, Answer: hide(message.ServerResponse(), e.secrets)}, nil
+		return Receipt{Status: accepted, Answer: begin(hide(message.ServerResponse(), e.secrets), maxAnswer)}, nil
 	}
 	if ctx.Err() != nil {
 		return Receipt{}, errs.Wrap(errs.KindOf(ctx.Err()), "send", ctx.Err())

@@ -3,11 +3,13 @@ package notify
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +31,8 @@ const (
 	connectTimeout = 10 * time.Second
 	// maxAnswer is how much of an answer is kept, in bytes.
 	maxAnswer = 512
+	// maxRead is how much of an answer is looked at, in bytes.
+	maxRead = 64 << 10
 	// maxPause bounds what a receiver may ask for.
 	maxPause = 12 * time.Hour
 )
@@ -43,7 +47,7 @@ func newPoster(s Settings) (*poster, error) {
 	}
 	transport := outbound.NewTransport(outbound.Settings{Roots: s.Roots, ConnectTimeout: connectTimeout, AnswerTimeout: s.Timeout})
 	return &poster{
-		url: s.URL, secrets: append(partsOf(u), s.Authorization),
+		url: s.URL, secrets: append(partsOf(u), partsOfCredentials(s.Authorization)...),
 		client: &http.Client{
 			Transport: transport, Timeout: s.Timeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -54,21 +58,41 @@ func newPoster(s Settings) (*poster, error) {
 // partsOf lists what is secret of an address: the path of Slack's and Teams' is
 // their password.
 func partsOf(u *url.URL) []string {
-	parts := []string{u.String(), u.RequestURI(), u.RawQuery}
+	parts := []string{u.String(), u.RequestURI(), u.RawQuery, u.Path, u.User.String()}
 	if password, ok := u.User.Password(); ok {
 		parts = append(parts, password)
 	}
 	for _, values := range u.Query() {
 		parts = append(parts, values...)
 	}
+	for _, pair := range strings.Split(u.RawQuery, "&") {
+		_, value, _ := strings.Cut(pair, "=")
+		parts = append(parts, value)
+	}
+	parts = append(parts, strings.Split(u.EscapedPath(), "/")...)
 	return append(parts, strings.Split(u.Path, "/")...)
 }
 
-// hide takes secrets out of a text. Short ones are left: they would take out parts of
-// words, and no secret is that short.
+// partsOfCredentials lists what is secret of an Authorization header (RFC 9110,
+// section 11.4): receivers repeat the token without its scheme.
+func partsOfCredentials(header string) []string {
+	scheme, token, _ := strings.Cut(header, " ")
+	parts := []string{header, token}
+	if strings.EqualFold(scheme, "Basic") {
+		pair, _ := base64.StdEncoding.DecodeString(token)
+		_, password, _ := strings.Cut(string(pair), ":")
+		parts = append(parts, string(pair), password)
+	}
+	return parts
+}
+
+// hide takes secrets out of a text, the longest first, because one may be part of
+// another. Short ones are left: they would take out parts of words, and no secret is
+// that short.
 func hide(s string, secrets []string) string {
 	const least = 8
-	for _, secret := range secrets {
+	longest := slices.SortedFunc(slices.Values(secrets), func(a, b string) int { return len(b) - len(a) })
+	for _, secret := range longest {
 		if len(secret) >= least {
 			s = strings.ReplaceAll(s, secret, "xxxxx")
 		}
@@ -89,12 +113,10 @@ func (p *poster) post(ctx context.Context, header http.Header, body []byte) (Rec
 		return Receipt{}, p.unreachable(ctx, err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	answer, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1)) // what came tells enough
-	if len(answer) > maxAnswer {
-		answer = append(answer[:maxAnswer], " …"...)
-	}
+	// Secrets are taken out before it is cut: half of one would stay.
+	answer, _ := io.ReadAll(io.LimitReader(response.Body, maxRead)) // what came tells enough
 	receipt := Receipt{
-		Status: response.StatusCode, Answer: hide(string(answer), p.secrets), RetryAfter: retryAfter(response.Header.Get("Retry-After"), time.Now()),
+		Status: response.StatusCode, Answer: begin(hide(string(answer), p.secrets), maxAnswer), RetryAfter: retryAfter(response.Header.Get("Retry-After"), time.Now()),
 		Gone: response.StatusCode == http.StatusGone,
 	}
 	if response.StatusCode >= 200 && response.StatusCode <= 299 {
@@ -155,8 +177,8 @@ func retryAfter(header string, now time.Time) time.Duration {
 		return 0
 	}
 	pause := time.Duration(0)
-	if seconds, err := strconv.ParseInt(header, 10, 32); err == nil {
-		pause = time.Duration(seconds) * time.Second
+	if seconds, err := strconv.ParseUint(header, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		pause = time.Duration(min(seconds, uint64(maxPause/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(header); err == nil {
 		pause = at.Sub(now)
 	}

@@ -65,6 +65,9 @@ func (n *Notifier) attempt(ctx context.Context, to Channel, due report.OutgoingN
 	return err
 }
 
+// maxError is how much of an error is kept, in bytes.
+const maxError = 1000
+
 // try sends a message once, within the time for it.
 func (n *Notifier) try(ctx context.Context, to Channel, p Parcel) (report.NotificationAttempt, Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.Timeout)
@@ -75,10 +78,11 @@ func (n *Notifier) try(ctx context.Context, to Channel, p Parcel) (report.Notifi
 		At: start.UTC(), DurationMS: time.Since(start).Milliseconds(), Status: receipt.Status, Answer: printable(receipt.Answer),
 	}
 	if err != nil {
-		try.Error = err.Error()
+		why := err.Error()
 		if hint := errs.Hint(err); hint != "" {
-			try.Error += "; " + hint
+			why += "; " + hint
 		}
+		try.Error = begin(printable(why), maxError) // it may hold what the receiver says
 	}
 	return try, receipt, err
 }

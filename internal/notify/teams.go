@@ -24,30 +24,43 @@ func newTeams(s Settings) (Channel, error) {
 	return &teams{named{s.Name, "teams"}, p}, nil
 }
 
-// teamsLines keeps a card below the 28 KB that Teams takes.
+// What Teams takes.
 const (
+	teamsBytes = 27 << 10 // of 28 KB
 	teamsLines = 30
-	teamsText  = 500 // characters
+	teamsText  = 500 // characters of a text
+	teamsLeast = 10  // with so few, teamsLines are below teamsBytes whatever they say
 )
+
+// teamsBody shortens the texts until Teams takes the message: names that are long
+// must not keep it from being sent.
+func teamsBody(c card) ([]byte, error) {
+	for limit := teamsText; ; limit /= 2 {
+		body, err := json.Marshal(teamsMessage(c, limit))
+		if err != nil || len(body) <= teamsBytes || limit <= teamsLeast {
+			return body, err
+		}
+	}
+}
 
 // Send implements Channel.
 func (t *teams) Send(ctx context.Context, p Parcel) (Receipt, error) {
-	body, err := json.Marshal(teamsMessage(cardOf(p.News)))
+	body, err := teamsBody(cardOf(p.News))
 	if err != nil {
 		return Receipt{}, errs.Wrap(errs.Internal, "notify: encode message", err)
 	}
 	return t.post(ctx, http.Header{"Content-Type": {"application/json; charset=utf-8"}}, body)
 }
 
-func teamsMessage(c card) fields {
+func teamsMessage(c card, limit int) fields {
 	body := []fields{{"type": "RichTextBlock", "inlines": []fields{
-		{"type": "TextRun", "text": cut(c.title, teamsText), "weight": "Bolder", "size": "Medium"},
+		{"type": "TextRun", "text": cut(c.title, limit), "weight": "Bolder", "size": "Medium"},
 	}}}
 	for i, l := range c.lines {
 		if i == teamsLines {
 			break
 		}
-		body = append(body, teamsLine(l))
+		body = append(body, teamsLine(l, limit))
 	}
 	content := fields{
 		"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4",
@@ -56,22 +69,23 @@ func teamsMessage(c card) fields {
 	if c.link != "" {
 		content["actions"] = []fields{{"type": "Action.OpenUrl", "title": "Read on", "url": c.link}}
 	}
-	return fields{"type": "message", "summary": cut(c.title, teamsText), "attachments": []fields{{
+	return fields{"type": "message", "summary": cut(c.title, limit), "attachments": []fields{{
 		"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": nil, "content": content,
 	}}}
 }
 
-func teamsLine(l cardLine) fields {
+// teamsLine leaves out links that are long beside the texts.
+func teamsLine(l cardLine, limit int) fields {
 	var inlines []fields
 	if l.item {
 		inlines = append(inlines, fields{"type": "TextRun", "text": "• "})
 	}
 	for _, r := range l.runs {
-		inline := fields{"type": "TextRun", "text": cut(r.text, teamsText)}
+		inline := fields{"type": "TextRun", "text": cut(r.text, limit)}
 		if r.bold {
 			inline["weight"] = "Bolder"
 		}
-		if r.link != "" {
+		if r.link != "" && len(r.link) <= 4*limit {
 			inline["selectAction"] = fields{"type": "Action.OpenUrl", "url": r.link}
 		}
 		inlines = append(inlines, inline)

@@ -43,7 +43,7 @@ func newWebhook(s Settings) (Channel, error) {
 			return nil, errs.New(errs.Invalid, "%s", err).WithField("secrets[" + strconv.Itoa(i) + "]")
 		}
 		w.keys = append(w.keys, key)
-		w.secrets = append(w.secrets, secret)
+		w.secrets = append(w.secrets, secret, strings.TrimPrefix(secret, secretPrefix))
 	}
 	return w, nil
 }

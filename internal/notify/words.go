@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/tidewaiter/tidewaiter/internal/report"
 )
@@ -18,6 +19,17 @@ func line(s string) string {
 		}
 		return '\uFFFD'
 	}, s)
+}
+
+// begin shortens a text to a number of bytes, and says so.
+func begin(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit] + " …"
 }
 
 // count writes a number with its noun, as "3,000 images".
