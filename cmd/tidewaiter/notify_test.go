@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -46,5 +50,21 @@ func TestNotify(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestNotifyLogFilters(t *testing.T) {
+	var query string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		query = r.URL.RawQuery
+		_, _ = io.WriteString(w, `{"items": []}`)
+	}))
+	defer server.Close()
+	var out, problems bytes.Buffer
+	code := run(t.Context(), []string{
+		"notify", "log", "--rule", "urgent", "--channel", "a b", "--state", "sent", "--limit", "7", "--cursor", "abc", "--server", server.URL, "--token", "tw_x",
+	}, &out, &problems)
+	if want := "channel=a+b&cursor=abc&limit=7&rule=urgent&state=sent"; code != 0 || query != want {
+		t.Errorf("code %d, query %s, want %s\n%s", code, query, want, problems.String())
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 
 	"github.com/go-chi/chi/v5"
 
@@ -68,7 +69,11 @@ func (h *handler) testChannel(w http.ResponseWriter, r *http.Request, who report
 	if err := seesMessages(who); err != nil {
 		return err
 	}
-	tried, err := h.Notifications.Test(r.Context(), chi.URLParam(r, "name"))
+	name, err := url.PathUnescape(chi.URLParam(r, "name"))
+	if err != nil {
+		return errs.New(errs.Invalid, "the path does not hold the name of a channel").WithField("name")
+	}
+	tried, err := h.Notifications.Test(r.Context(), name)
 	if err != nil {
 		return err
 	}

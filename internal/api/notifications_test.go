@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -106,13 +107,8 @@ func TestTheLogOfNotifications(t *testing.T) {
 				break
 			}
 		}
-		if len(got) != len(tt.want) {
-			t.Fatalf("%q: %v, want %v", tt.parameters, got, tt.want)
-		}
-		for i := range got {
-			if got[i] != tt.want[i] {
-				t.Errorf("%q: %v, want %v", tt.parameters, got, tt.want)
-			}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%q: %v, want %v", tt.parameters, got, tt.want)
 		}
 	}
 	b.get("/notifications", "state", "lost").refused(t, errs.Invalid, "state")
@@ -138,6 +134,9 @@ func TestAChannelIsTried(t *testing.T) {
 	good := into[report.NotificationTest](t, test("good"))
 	if !good.Delivered || good.Status != http.StatusOK || good.Answer != "thank you" || good.Error != "" || good.Type != "webhook" || good.Channel != "good" {
 		t.Errorf("good: %+v", good)
+	}
+	if escaped := into[report.NotificationTest](t, test("go%6Fd")); escaped.Channel != "good" {
+		t.Errorf("escaped: %+v", escaped)
 	}
 	bad := into[report.NotificationTest](t, test("bad"))
 	if bad.Delivered || bad.Status != http.StatusUnauthorized || bad.Answer != "the signature is not mine\n" || !strings.Contains(bad.Error, "401") {
