@@ -60,7 +60,9 @@ func newPoster(s Settings) (*poster, error) {
 func partsOf(u *url.URL) []string {
 	parts := []string{u.String(), u.RequestURI(), u.RawQuery, u.Path, u.User.String()}
 	if password, ok := u.User.Password(); ok {
-		parts = append(parts, password)
+		// The client sends it as Basic, which anybody can read.
+		pair := u.User.Username() + ":" + password
+		parts = append(parts, password, pair, base64.StdEncoding.EncodeToString([]byte(pair)))
 	}
 	for _, values := range u.Query() {
 		parts = append(parts, values...)
