@@ -44,7 +44,7 @@ func messages(name string) map[string]report.News {
 	}
 	script := v
 	copied := *v.Vulnerability
-	copied.Advisory = "javascript:alert(1)//" + name
+	copied.Advisory = "javascript://host/%0aalert(1)//" + name
 	script.Vulnerability = &copied
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	base := report.News{Rule: "all", Title: name, Since: at, Until: at, Counts: counts, GroupCount: 1}
