@@ -49,27 +49,33 @@ func changedDatabase(ctx context.Context, library *vulndb.Library, dir string, b
 	})
 }
 
+// sumUp adds up the rows of each advisory of an attached database.
+func sumUp(ctx context.Context, db *sql.DB, schema string, sums map[advisory]uint64) error {
+	rows, err := db.QueryContext(ctx, fmt.Sprintf(rowsOf, schema))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var a advisory
+		var text string
+		if err := rows.Scan(&a.name, &a.provider, &text); err != nil {
+			return err
+		}
+		sum := sha256.Sum256([]byte(text))
+		for _, b := range sum[:8] {
+			sums[a] += uint64(b) * 1099511628211
+		}
+	}
+	return rows.Err()
+}
+
 // differences lists the advisories that two attached databases tell differently.
 func differences(ctx context.Context, db *sql.DB) ([]advisory, error) {
 	var sums [2]map[advisory]uint64
 	for i, schema := range []string{"main.", "newer."} {
 		sums[i] = map[advisory]uint64{}
-		rows, err := db.QueryContext(ctx, fmt.Sprintf(rowsOf, schema))
-		if err != nil {
-			return nil, err
-		}
-		for rows.Next() {
-			var a advisory
-			var text string
-			if err := rows.Scan(&a.name, &a.provider, &text); err != nil {
-				return nil, err
-			}
-			sum := sha256.Sum256([]byte(text))
-			for _, b := range sum[:8] {
-				sums[i][a] += uint64(b) * 1099511628211
-			}
-		}
-		if err := rows.Err(); err != nil {
+		if err := sumUp(ctx, db, schema, sums[i]); err != nil {
 			return nil, err
 		}
 	}

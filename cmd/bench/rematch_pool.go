@@ -91,15 +91,15 @@ func keyOf(p inventory.Package) string {
 // addInventory takes the packages of a real image.
 func (p *pool) addInventory(inv *inventory.Inventory) {
 	for _, n := range inv.Matchable() {
-		real := inv.Packages[n]
-		if shelfOf(real) == "" || real.Version == "" {
+		actual := inv.Packages[n]
+		if shelfOf(actual) == "" || actual.Version == "" {
 			continue
 		}
-		if real.Type == "apk" { // the corpus has releases that the database does not
-			real.Distro = release("alpine", "3.20")
+		if actual.Type == "apk" { // the corpus has releases that the database does not
+			actual.Distro = release("alpine", "3.20")
 		}
-		p.add(real, real.Version)
-		p.add(real, p.versionsLike(real.Type, real.Version, 5)...)
+		p.add(actual, actual.Version)
+		p.add(actual, p.versionsLike(actual.Type, actual.Version, 5)...)
 	}
 }
 

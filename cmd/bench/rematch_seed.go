@@ -85,9 +85,9 @@ func (s *seeder) copyPackages(ctx context.Context) error {
 	}
 	s.packages = make([]int64, len(s.world.packages))
 	var id int64
-	var print []byte
-	_, err = pgx.ForEachRow(rows, []any{&id, &print}, func() error {
-		s.packages[s.world.numbers[inventory.Fingerprint(print)]] = id
+	var fingerprint []byte
+	_, err = pgx.ForEachRow(rows, []any{&id, &fingerprint}, func() error {
+		s.packages[s.world.numbers[inventory.Fingerprint(fingerprint)]] = id
 		return nil
 	})
 	return err
@@ -108,9 +108,9 @@ func (s *seeder) copyInventories(ctx context.Context) error {
 	return s.quickly(ctx, "inventory", []string{"id", "fingerprint", "distro", "distro_input", "package_count", "types", "versionless"}, len(s.world.inventories),
 		func(i int) ([]any, error) {
 			h := s.world.inventories[i]
-			print := sha256.Sum256(fmt.Appendf(nil, "inventory %d", i))
+			fingerprint := sha256.Sum256(fmt.Appendf(nil, "inventory %d", i))
 			input, err := json.Marshal(h.distro)
-			return []any{int64(i + 1), print[:], h.distro.String(), input, len(h.packages), s.types(h), []string{}}, err
+			return []any{int64(i + 1), fingerprint[:], h.distro.String(), input, len(h.packages), s.types(h), []string{}}, err
 		})
 }
 
