@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"log/slog"
 	"os"
 
@@ -60,4 +61,18 @@ func workerOptions(c config.Config) sandbox.Options {
 		},
 		Readable: readable,
 	}
+}
+
+// TryWorker starts one process that images are read in, with the limits of the
+// configuration, and ends it. It returns what this system has no means to keep it
+// from; see sandbox.Pool.Try.
+func TryWorker(ctx context.Context, c config.Config) (missing []string, err error) {
+	o := workerOptions(c)
+	o.Count = 1
+	for i := range o.Private {
+		o.Private[i].Parent = c.TempDir
+	}
+	pool := sandbox.New(o)
+	defer pool.Close()
+	return pool.Try(ctx)
 }

@@ -17,14 +17,14 @@ var levels = map[string]int{
 
 	// The work, and the plumbing.
 	"internal/scan": 1, "internal/inventory": 1, "internal/report": 1, "internal/reconcile": 1,
-	"internal/httpserver": 1, "internal/outbound": 1, "internal/telemetry": 1, "internal/filelock": 1, "internal/sandbox": 1,
+	"internal/httpserver": 1, "internal/outbound": 1, "internal/jwks": 1, "internal/telemetry": 1, "internal/telemetry/otlp": 1, "internal/filelock": 1, "internal/sandbox": 1, "internal/cgroup": 1,
 
 	// Edges: each knows one thing of the outside world.
 	"internal/webhook": 2, "internal/webhook/keys": 2, "internal/registry": 2, "internal/catalog": 2, "internal/catalog/layers": 2, "internal/catalog/overlay": 2, "internal/match": 2,
-	"internal/match/vulndb": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2, "internal/notify": 2,
+	"internal/match/vulndb": 2, "internal/postgres": 2, "internal/queue": 2, "internal/api": 2, "internal/oidc": 2, "internal/notify": 2,
 
 	// Assembly.
-	"internal/intake": 3, "internal/config": 3, "internal/app": 3,
+	"internal/intake": 3, "internal/config": 3, "internal/app": 3, "internal/doctor": 3,
 
 	// Programs.
 	"cmd/tidewaiter": 4, "cmd/quickstart": 4, "cmd/quickstart/stage": 4,
@@ -40,6 +40,7 @@ var props = map[string][]string{
 	"internal/hostileimage":  {},
 	"internal/pgtest":        {"internal/errs", "internal/localpostgres", "internal/postgres", "migrations"},
 	"internal/housetest":     {},
+	"internal/oidc/oidctest": {},
 	"internal/api/apitest":   {"internal/api", "internal/sbom"},
 	"internal/postgres/postgrestest": {
 		"internal/errs", "internal/image", "internal/inventory", "internal/vuln", "internal/sbom", "internal/scan",
@@ -57,6 +58,8 @@ var sideways = map[[2]string]string{
 	{"internal/vuln", "internal/errs"}:                      "every package names its failures by kind",
 	{"internal/scan", "internal/inventory"}:                 "the story of a scan hands inventories on",
 	{"internal/reconcile", "internal/scan"}:                 "what differs becomes a scan; rules are the same for both",
+	{"internal/scan", "internal/telemetry"}:                 "the steps of a scan are spans of its trace",
+	{"internal/telemetry/otlp", "internal/telemetry"}:       "a room and its back room: where traces go",
 	{"internal/sandbox", "internal/filelock"}:               "plumbing on plumbing: a child's directories are locked",
 	{"internal/catalog", "internal/catalog/layers"}:         "a room and its back room: the layers that were read",
 	{"internal/catalog", "internal/catalog/overlay"}:        "a room and its back room: the layers over each other",
@@ -65,6 +68,8 @@ var sideways = map[[2]string]string{
 	{"internal/webhook", "internal/webhook/keys"}:           "a room and its back room: the keys of senders that sign",
 	{"internal/app", "internal/config"}:                     "assembly: app is built from the configuration",
 	{"internal/app", "internal/intake"}:                     "assembly: app wires the receiver",
+	{"internal/doctor", "internal/config"}:                  "what is looked at is what the configuration says",
+	{"internal/doctor", "internal/app"}:                     "worker processes and the library are tried as app would start them",
 	{"internal/postgres", "migrations"}:                     "the store brings the schema up",
 }
 
@@ -138,7 +143,13 @@ var heavy = []struct {
 		"SQL lives in postgres, one file per noun"},
 	{"github.com/go-chi/chi", nil, []string{"internal/api", "internal/app", "internal/httpserver", "internal/webhook"},
 		"routes belong to the edges that serve them"},
-	{"github.com/go-jose/go-jose", nil, []string{"internal/webhook/keys"},
+	{"go.opentelemetry.io/otel", nil, []string{"internal/telemetry"},
+		"traces are begun in one room; others speak of spans"},
+	{"go.opentelemetry.io/otel/sdk", nil, []string{"internal/telemetry/otlp"},
+		"what sends traces is linked where it is configured, not where spans are made"},
+	{"go.opentelemetry.io/otel/exporters", nil, []string{"internal/telemetry/otlp"},
+		"what sends traces is linked where it is configured, not where spans are made"},
+	{"github.com/go-jose/go-jose", nil, []string{"internal/jwks", "internal/oidc/oidctest"},
 		"signatures of tokens are checked in one room"},
 	{"github.com/wneessen/go-mail", nil, []string{"internal/notify"},
 		"messages leave through one room"},
@@ -150,7 +161,7 @@ var heavy = []struct {
 		"a registry server is for trying out and for tests"},
 	{"github.com/alecthomas/kong", nil, []string{"cmd/tidewaiter", "cmd/quickstart/stage", "cmd/bench"},
 		"flags end in cmd; packages take values"},
-	{"testing", nil, []string{"internal/pgtest", "internal/postgres/postgrestest", "internal/api/apitest"},
+	{"testing", nil, []string{"internal/pgtest", "internal/postgres/postgrestest", "internal/api/apitest", "internal/oidc/oidctest"},
 		"test support is not linked into the service"},
 }
 

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/report"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 )
 
 // Send hands over everything that is due for a channel.
@@ -41,7 +43,10 @@ func (n *Notifier) channel(name string) (Channel, error) {
 // meanwhile. One that was cut off does not count.
 func (n *Notifier) attempt(ctx context.Context, to Channel, due report.OutgoingNews) error {
 	const deadline = 10 * time.Second
+	ctx, span := telemetry.StartTrace(ctx, "notify", slog.String("channel", to.Name()), slog.String("type", to.Type()),
+		slog.String("rule", due.News.Rule), slog.Int("attempt", due.Attempt))
 	try, receipt, err := n.try(ctx, to, Parcel{ID: due.MessageID, CreatedAt: due.CreatedAt, News: due.News})
+	span.End(err)
 	keep, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	if err != nil && ctx.Err() != nil {

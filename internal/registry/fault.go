@@ -119,6 +119,8 @@ func diagnosis(e *transport.Error) string {
 func (s Settings) fromNetwork(err error) error {
 	var network net.Error
 	var authority x509.UnknownAuthorityError
+	var invalid x509.CertificateInvalidError
+	var named x509.HostnameError
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var wrapped *url.Error
@@ -127,6 +129,12 @@ func (s Settings) fromNetwork(err error) error {
 		// The library's own check of token services.
 		return errs.New(errs.Forbidden, "%s refers to a private address for its tokens", s.Endpoint).
 			WithHint("give the token service of registry %s a host name and name it under trusted_hosts", s.Name)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return errs.New(errs.Unavailable, "the certificate of %s has expired or is not valid yet: %s", s.Endpoint, clean(err)).
+			WithHint("renew the certificate of registry %s; if it is a new one, set the clock of this machine", s.Name)
+	case errors.As(err, &named):
+		return errs.New(errs.Unavailable, "the certificate of %s is for another name: %s", s.Endpoint, clean(err)).
+			WithHint("set host or endpoint of registry %s to a name that its certificate has", s.Name)
 	case errors.As(err, &authority), errors.As(err, &certificate):
 		return errs.New(errs.Unavailable, "the certificate of %s is not trusted: %s", s.Endpoint, clean(err)).
 			WithHint("name its CA under ca_file of registry %s", s.Name)

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/outbound"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 )
 
 // guard is the one door through which requests for a registry leave. It decides
@@ -50,9 +52,38 @@ func newGuard(s Settings, endpoint string, l *line) (*guard, error) {
 // RoundTrip sends a request that is allowed, once the registry's limits let it,
 // follows redirects that are allowed, and bounds the answer.
 func (g *guard) RoundTrip(in *http.Request) (*http.Response, error) {
-	resp, err := g.roundTrip(in)
+	ctx, span := telemetry.StartCall(in.Context(), "registry "+subject(in.URL.Path), slog.String("registry", g.settings.Name),
+		slog.String("http.request.method", in.Method), slog.String("server.address", in.URL.Host))
+	resp, err := g.roundTrip(in.WithContext(ctx))
 	g.line.meter.answered(resp, err)
+	if resp != nil {
+		span.Set(slog.Int("http.response.status_code", resp.StatusCode))
+	}
+	span.End(err)
 	return resp, err
+}
+
+// subject is what a request is about, in a word.
+func subject(path string) string {
+	if !strings.HasPrefix(path, "/v2/") {
+		return "token"
+	}
+	parts := strings.Split(path, "/")
+	for _, part := range []string{parts[len(parts)-1], parts[max(len(parts)-2, 0)]} {
+		switch part {
+		case "manifests":
+			return "manifest"
+		case "blobs":
+			return "blob"
+		case "list", "tags":
+			return "tags"
+		case "_catalog":
+			return "catalog"
+		case "referrers":
+			return "referrers"
+		}
+	}
+	return "api"
 }
 
 func (g *guard) roundTrip(in *http.Request) (*http.Response, error) {

@@ -172,8 +172,8 @@ func (a *asker) shake(ctx context.Context) (handshake, error) {
 	return known, nil
 }
 
-// enter makes a login of a scope: with a token where the registry refers to a
-// token service.
+// enter makes a login of a scope, or of none: with a token where the registry
+// refers to a token service.
 func (a *asker) enter(ctx context.Context, s handshake, scope string) (http.RoundTripper, error) {
 	var token transport.Token
 	if http.CanonicalHeaderKey(s.challenge.Scheme) == "Bearer" {
@@ -184,7 +184,11 @@ func (a *asker) enter(ctx context.Context, s handshake, scope string) (http.Roun
 		token.Token = own.RegistryToken
 	}
 	if http.CanonicalHeaderKey(s.challenge.Scheme) == "Bearer" && token.Token == "" {
-		got, err := transport.Exchange(ctx, a.registry, s.auth, a.via, []string{scope}, s.challenge)
+		var scopes []string
+		if scope != "" {
+			scopes = []string{scope}
+		}
+		got, err := transport.Exchange(ctx, a.registry, s.auth, a.via, scopes, s.challenge)
 		if err != nil {
 			return nil, err
 		}

@@ -100,6 +100,17 @@ func (p *Pool) Warm() {
 	}
 }
 
+// Try starts a child and waits until it is ready. It returns what this system has
+// no means for: to keep children from "files", from "calls", within "memory". The
+// error is of kind Unavailable when no child gets ready.
+func (p *Pool) Try(ctx context.Context) (missing []string, err error) {
+	err = p.Run(ctx, func(_ context.Context, c *Conn) error {
+		missing = c.child.missing
+		return nil
+	})
+	return missing, err
+}
+
 // Close kills all children, whatever they do, and removes their directories.
 // Jobs under way end with an error of kind Canceled.
 func (p *Pool) Close() {

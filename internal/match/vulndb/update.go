@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	v6 "github.com/anchore/grype/grype/db/v6"
 	"github.com/anchore/grype/grype/db/v6/distribution"
@@ -96,6 +97,16 @@ func (l *Library) fetchAndInstall(ctx context.Context, latest *distribution.Late
 		return Installed{}, err
 	}
 	return l.install(ctx, s, from, progress)
+}
+
+// Latest asks the configured distribution when its newest database was built, and
+// fetches nothing. The errors are those of Update.
+func (l *Library) Latest(ctx context.Context) (built time.Time, err error) {
+	latest, err := l.fetchLatest(ctx)
+	if err != nil {
+		return time.Time{}, errs.Op("vulndb: ask "+display(l.latest), err)
+	}
+	return latest.Built.Time, nil
 }
 
 // fetchLatest asks the distribution for its latest.json.
