@@ -68,6 +68,14 @@ const visible = `(cardinality(@prefixes::text[]) = 0 OR EXISTS (
 	SELECT 1 FROM unnest(@prefixes::text[]) AS p (prefix)
 	 WHERE starts_with(g.host || '/' || r.name || '/', rtrim(p.prefix, '/') || '/')))`
 
+// standing is the condition that the view live_image lists a manifest m of a
+// repository_manifest rm: to ask it of single images is cheaper than to list the
+// view, which has a row for every tag.
+const standing = `m.kind IN ('image', 'sbom') AND rm.presence <> 'excluded' AND (
+	EXISTS (SELECT 1 FROM standing_tag t WHERE t.repository_id = rm.repository_id AND t.manifest_id = m.id)
+	OR EXISTS (SELECT 1 FROM manifest_child c JOIN standing_tag t ON t.repository_id = rm.repository_id AND t.manifest_id = c.parent_id
+	            WHERE c.child_id = m.id))`
+
 // prefixes is the argument of visible. It is never nil: NULL would hide all.
 func prefixes(a report.Access) []string { return append([]string{}, a.Prefixes...) }
 

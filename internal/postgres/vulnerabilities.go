@@ -123,16 +123,13 @@ func (s *Store) VulnerabilityImages(ctx context.Context, access report.Access, i
 // catalogued, not wholly, or hold packages it has no data for.
 func unjudgedImages(ctx context.Context, at snapshot, access report.Access) (n int, err error) {
 	const query = `
-		WITH unjudged AS MATERIALIZED (
-			SELECT m.id FROM manifest m LEFT JOIN inventory_summary s ON s.inventory_id = m.inventory_id
-			 WHERE m.kind IN ('image', 'sbom') AND (s.inventory_id IS NULL OR s.no_data <> '{}' OR m.partial <> '')
-		)
-		SELECT count(DISTINCT (l.repository_id, l.manifest_id))
-		  FROM unjudged u
-		  JOIN live_image l ON l.manifest_id = u.id
-		  JOIN repository r ON r.id = l.repository_id
+		SELECT count(*)
+		  FROM manifest m
+		  LEFT JOIN inventory_summary s ON s.inventory_id = m.inventory_id
+		  JOIN repository_manifest rm ON rm.manifest_id = m.id
+		  JOIN repository r ON r.id = rm.repository_id
 		  JOIN registry g ON g.id = r.registry_id
-		 WHERE ` + visible
+		 WHERE (s.inventory_id IS NULL OR s.no_data <> '{}' OR m.partial <> '') AND ` + standing + ` AND ` + visible
 	err = at.QueryRow(ctx, query, pgx.NamedArgs{"prefixes": prefixes(access)}).Scan(&n)
 	return n, err
 }
