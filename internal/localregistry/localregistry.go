@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
@@ -57,6 +58,8 @@ type Registry struct {
 	host   string
 	secret string // directory of the password file; empty when there is none
 	done   chan error
+	closed sync.Once
+	ended  error // how Close went
 }
 
 // Start brings a registry up; it answers when Start returns. Stop it with
@@ -82,8 +85,14 @@ func Start(ctx context.Context, c Config) (*Registry, error) {
 func (r *Registry) Host() string { return r.host }
 
 // Close stops serving, waiting for requests under way until ctx ends, and
-// removes what Start wrote, but not StorageDir.
+// removes what Start wrote, but not StorageDir. Closing again does nothing and
+// answers the same.
 func (r *Registry) Close(ctx context.Context) error {
+	r.closed.Do(func() { r.ended = r.close(ctx) })
+	return r.ended
+}
+
+func (r *Registry) close(ctx context.Context) error {
 	err := r.server.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, r.server.Close())
