@@ -25,6 +25,8 @@ type rematchCmd struct {
 	SBOM       []string `type:"existingfile" help:"SBOMs of real images (syft JSON) whose packages are drawn, too."`
 	Advisories int      `default:"500" help:"Advisories that change."`
 	Asks       int      `default:"300" help:"How often each question is asked."`
+	Grype      string   `type:"existingfile" help:"grype program to run over the SBOMs beside; build it with 'go build github.com/anchore/grype/cmd/grype'."`
+	PeerRuns   int      `default:"3" help:"How often grype runs over each SBOM."`
 }
 
 // ground is what the measurement stands on.
@@ -121,7 +123,10 @@ func (c *rematchCmd) measure(ctx context.Context, g *ground) error {
 	if err := g.change(ctx, "one advisory about the C libraries", changed, libc, false); err != nil {
 		return err
 	}
-	return g.change(ctx, "back, every package judged", libc, before, true)
+	if err := g.change(ctx, "back, every package judged", libc, before, true); err != nil || c.Grype == "" {
+		return err
+	}
+	return c.peer(ctx, g, after)
 }
 
 func (c *rematchCmd) seed(ctx context.Context, g *ground, in vulndb.Installed) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
 )
@@ -72,7 +73,7 @@ func newWorld(p *pool, s scale) *world {
 		language := languages[p.random.IntN(len(languages))]
 		each := s.Inventories/s.Repositories + btoi(r < s.Inventories%s.Repositories)
 		base := bases[f.shelf][p.skewed(len(bases[f.shelf]))]
-		app := w.app(p, language, languages, max(5, s.Members-len(base))*(60+p.random.IntN(80))/100)
+		app := w.app(p, language, languages, max(5, s.Members-len(base))*(60+p.random.IntN(81))/100)
 		repository := builds{name: fmt.Sprintf("team-%d/%s", r%200, word(uint64(r)))}
 		for n := range each {
 			if n > 0 {
@@ -107,26 +108,31 @@ func (w *world) base(p *pool, f family) []int32 {
 	if x := p.shelves[f.shelf].index[library]; x != nil && len(x.versions) > 0 {
 		out = append(out, w.number(x.at(x.versions[p.skewed(len(x.versions))])))
 	}
-	for len(out) < f.size {
-		out = append(out, w.number(p.draw(f.shelf)))
+	for tries := 0; len(out) < f.size && tries < 10*f.size; tries++ {
+		if number := w.number(p.draw(f.shelf)); !slices.Contains(out, number) {
+			out = append(out, number)
+		}
 	}
-	return unique(out)
+	return out
 }
 
 // app is what is built on a base: mostly packages of one language.
 func (w *world) app(p *pool, language string, languages []string, n int) []int32 {
 	const foreign = 0.12
-	var out []int32
-	for range n {
+	out := make([]int32, 0, n)
+	for tries := 0; len(out) < n && tries < 4*n; tries++ {
 		l := language
 		if p.random.Float64() < foreign {
 			l = languages[p.random.IntN(len(languages))]
 		}
-		if p.shelves[l] != nil {
-			out = append(out, w.number(p.draw(l)))
+		if p.shelves[l] == nil {
+			continue
+		}
+		if number := w.number(p.draw(l)); !slices.Contains(out, number) {
+			out = append(out, number)
 		}
 	}
-	return unique(out)
+	return out
 }
 
 // rebuild brings some packages to other versions.
