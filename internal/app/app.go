@@ -8,6 +8,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/registry"
 	"github.com/tidewaiter/tidewaiter/internal/sandbox"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
@@ -34,16 +36,24 @@ type Options struct {
 	Config   config.Config
 	Logger   *slog.Logger         // nil discards
 	Registry *prometheus.Registry // nil makes one
+	// Build is what traces and the API say of this program; what the linker recorded
+	// when it is empty.
+	Build telemetry.Build
 	// Catalogues says that this program calls Catalogue when it is started with the
 	// argument CatalogWorker. Without it images can only be read in this process.
 	Catalogues bool
+	// Console is where people read what they are shown once, such as the first token;
+	// nil makes none.
+	Console io.Writer
 }
 
 // App is a service that was set up and not yet run.
 type App struct {
 	config  config.Config
+	build   telemetry.Build
 	logger  *slog.Logger
 	metrics *prometheus.Registry
+	tracer  *telemetry.Tracer // nil where there are no traces
 
 	store    *postgres.Store
 	engine   *match.Engine
@@ -57,6 +67,8 @@ type App struct {
 	warm     func() error  // builds what the first scan would wait for
 	server   *httpserver.Server
 	admin    *httpserver.Server // nil without an address of its own
+	public   *httpserver.Limiter
+	console  io.Writer
 }
 
 // New migrates the database and sets everything up. Nothing is served and
@@ -71,15 +83,25 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if w := o.Config.Workers; w.Enabled && w.Isolation == config.IsolationProcess && !o.Catalogues {
 		return nil, errs.New(errs.Invalid, "app: this program has no worker processes; set workers.isolation to none")
 	}
-	a := &App{config: o.Config, logger: o.Logger, metrics: o.Registry}
+	if o.Build.Version == "" {
+		o.Build = telemetry.ReadBuild("")
+	}
+	a := &App{config: o.Config, build: o.Build, logger: o.Logger, metrics: o.Registry, console: o.Console,
+		public: httpserver.NewLimiter(publicPerSecond, publicBurst)}
+	tracer, err := newTracer(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	a.tracer = tracer
 	if err := a.openStore(ctx); err != nil {
+		a.endTraces(ctx)
 		return nil, err
 	}
 	if err := a.assemble(); err != nil {
 		a.Close()
 		return nil, err
 	}
-	if err := a.beginNotifier(ctx); err != nil {
+	if err := errors.Join(a.beginNotifier(ctx), a.letIn(ctx)); err != nil {
 		a.Close()
 		return nil, err
 	}
@@ -99,6 +121,7 @@ func (a *App) openStore(ctx context.Context) error {
 		return err
 	}
 	a.store = store
+	a.metrics.MustRegister(store.Metrics())
 	if err := errors.Join(store.SyncRegistries(ctx, a.registries()), store.AddEventPartitions(ctx, time.Now())); err != nil {
 		store.Close()
 		return err
@@ -123,7 +146,7 @@ func (a *App) assemble() error {
 	}
 	cataloger := a.newCataloger()
 	a.warm = cataloger.Warm
-	library, err := vulndb.Open(vulndbConfig(a.config))
+	library, err := vulndb.Open(VulnDBConfig(a.config))
 	if err != nil {
 		return err
 	}
@@ -190,7 +213,7 @@ func (a *App) Addr() string { return a.server.Addr() }
 // Run serves and scans until ctx ends, then stops in order: no more requests,
 // running scans finish or go back into the queue, connections close.
 func (a *App) Run(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
+	ctx, stop := context.WithCancel(a.tracer.Within(ctx))
 	defer stop()
 	var running sync.WaitGroup
 	failures := make(chan error, 4)
@@ -277,4 +300,17 @@ func (a *App) Close() {
 	if a.store != nil {
 		a.store.Close()
 	}
+	a.endTraces(context.Background())
+}
+
+// endTraces sends the last traces, unless that takes long: nobody waits for a
+// collector that is not there.
+func (a *App) endTraces(ctx context.Context) {
+	const deadline = 5 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	if err := a.tracer.Shutdown(ctx); err != nil {
+		a.logger.WarnContext(ctx, "traces not sent", "error", err)
+	}
+	a.tracer = nil
 }

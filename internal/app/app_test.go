@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -82,32 +83,73 @@ func installSample(ctx context.Context, library, scratch string) error {
 // option changes the configuration of a test's service.
 type option func(*config.Config)
 
-// start runs a service until the test ends.
+// start runs a service on a fresh database until the test ends.
 func start(t *testing.T, options ...option) *service {
 	t.Helper()
+	return startOn(t, pgtest.URL(t), options...)
+}
+
+// startOn runs a service on a database until the test ends.
+func startOn(t *testing.T, url string, options ...option) *service {
+	t.Helper()
 	s := &service{t: t}
-	url := pgtest.URL(t)
 	c := s.config(url)
 	for _, o := range options {
 		o(&c)
 	}
-	a, err := app.New(t.Context(), app.Options{Config: c, Logger: testLogger(t), Catalogues: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Listen(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	s.url = "http://" + a.Addr()
-	s.runUntilCleanup(a)
-	if s.pool, err = pgxpool.New(t.Context(), url); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.pool.Close)
-	if s.token, err = postgres.New(s.pool).CreateToken(t.Context(), "test", "admin", nil, time.Time{}); err != nil {
-		t.Fatal(err)
-	}
+	s.run(c)
 	return s
+}
+
+// run runs the service until the test ends and expects a clean stop.
+func (s *service) run(c config.Config) {
+	s.t.Helper()
+	end := s.runUntil(c)
+	s.t.Cleanup(func() {
+		if err := end(); err != nil {
+			s.t.Errorf("the service stopped with %v", err)
+		}
+	})
+}
+
+// runUntil runs the service until the function it returns is called, which tells
+// how that went.
+func (s *service) runUntil(c config.Config) (end func() error) {
+	s.t.Helper()
+	a, err := app.New(s.t.Context(), app.Options{Config: c, Logger: testLogger(s.t), Catalogues: true})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := a.Listen(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	s.t.Cleanup(stop)
+	s.meet("http://"+a.Addr(), c.Database.URL.Reveal())
+	return func() error {
+		stop()
+		return <-done
+	}
+}
+
+// meet makes a token for the service at an address.
+func (s *service) meet(url, database string) {
+	s.t.Helper()
+	s.url = url
+	var err error
+	if s.pool, err = pgxpool.New(s.t.Context(), database); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(s.pool.Close)
+	name := "test"
+	if n := s.count(`api_token WHERE name LIKE 'test%'`); n > 0 {
+		name += strconv.Itoa(n + 1)
+	}
+	if s.token, err = postgres.New(s.pool).CreateToken(s.t.Context(), name, "admin", nil, time.Time{}); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // runUntilCleanup runs the app until the test ends and expects a clean stop.

@@ -11,6 +11,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/match/vulndb"
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
@@ -247,14 +248,18 @@ func (k *keeper) adopt(ctx context.Context, in vulndb.Installed) error {
 }
 
 // rejudge judges what changed between two builds and switches.
-func (k *keeper) rejudge(ctx context.Context, in vulndb.Installed, active vuln.Build) error {
+func (k *keeper) rejudge(ctx context.Context, in vulndb.Installed, active vuln.Build) (err error) {
+	ctx, span := telemetry.StartTrace(ctx, "database build", slog.String("checksum", in.Checksum), slog.String("built", in.Built.UTC().Format(time.RFC3339)))
+	defer func() { span.End(err) }()
 	session, err := k.engine.OpenCandidate(ctx, in)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = session.Close() }()
 	start := time.Now()
-	change := k.change(ctx, in, active)
+	comparing, compared := telemetry.StartSpan(ctx, "compare databases")
+	change := k.change(comparing, in, active)
+	compared.End(nil)
 	rejudger := scan.Rejudger{
 		Store: k.store, Change: &change, Check: k.breaker(active),
 		Distribute: func(ctx context.Context, shards []scan.Shard) error {

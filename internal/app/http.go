@@ -18,8 +18,8 @@ import (
 // assembleHTTP mounts what is switched on and prepares the servers.
 func (a *App) assembleHTTP(in *intake.Intake, cataloger *catalog.Cataloger, names func(string) (string, bool)) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /livez", httpserver.Live())
-	mux.Handle("GET /readyz", httpserver.Ready(a.checks()...))
+	mux.Handle("GET /livez", a.open(httpserver.Live()))
+	mux.Handle("GET /readyz", a.open(httpserver.Ready(a.checks()...)))
 	if err := a.mountWebhooks(mux, in); err != nil {
 		return err
 	}
@@ -27,13 +27,16 @@ func (a *App) assembleHTTP(in *intake.Intake, cataloger *catalog.Cataloger, name
 		return err
 	}
 	if a.config.AdminListen == "" {
-		mux.Handle("GET /metrics", httpserver.Metrics(a.metrics))
+		needToken := httpserver.NeedBearer(a.config.MetricsToken.Reveal())
+		mux.Handle("GET /metrics", a.open(needToken(httpserver.Metrics(a.metrics))))
 	} else {
 		a.admin = httpserver.New(httpserver.Options{Addr: a.config.AdminListen, Handler: httpserver.Admin(a.metrics), Logger: a.logger})
 	}
 	route := httpserver.RoutePattern
 	handler := httpserver.Chain(mux,
 		httpserver.RequestID(telemetry.With),
+		httpserver.Addresses(a.config.Proxies()),
+		httpserver.TraceRequests(telemetry.StartRequest),
 		httpserver.LogRequests(a.logger, route),
 		httpserver.MeasureRequests(a.metrics, route),
 		httpserver.Recover(a.logger),
@@ -68,7 +71,8 @@ func (a *App) mountWebhooks(mux *http.ServeMux, in *intake.Intake) error {
 		return err
 	}
 	handler, err := webhook.NewHandler(endpoints, in, metrics,
-		webhook.WithLogger(a.logger), webhook.WithRejections(a.books.rejections.Add), webhook.WithKeys(found))
+		webhook.WithLogger(a.logger), webhook.WithRejections(a.books.rejections.Add), webhook.WithKeys(found),
+		webhook.WithRate(a.config.Receiver.RatePerSecond))
 	if err != nil {
 		return err
 	}
@@ -89,8 +93,13 @@ func (a *App) mountAPI(mux *http.ServeMux, in *intake.Intake, cataloger *catalog
 	if !a.config.API.Enabled {
 		return nil
 	}
+	tokens, err := a.identities()
+	if err != nil {
+		return err
+	}
 	handler, err := api.New(api.Options{
-		Reader: a.store, Hosts: names, Requests: in, Reconciler: comparisons{a.store, a.lists.names()}, SBOMs: cataloger, Versions: versions{}, Tokens: a.store,
+		Reader: a.store, Hosts: names, Requests: in, Reconciler: comparisons{a.store, a.lists.names()}, SBOMs: cataloger, Versions: versions{}, Tokens: tokens, Keyring: a.store, Audit: a.store,
+		Forgetter: a.store, Program: program(a.build),
 		Databases: a.store, DatabaseAlarm: a.config.VulnDB.AlarmAge, Endpoints: a.endpoints(),
 		Notifications: notifications{a.store, a.notifier},
 		Logger:        a.logger, Registerer: a.metrics,

@@ -27,10 +27,18 @@ type Config struct {
 	AdminListen string `yaml:"admin_listen" env:"TIDEWAITER_ADMIN_LISTEN" flag:"admin-listen"`
 	// Address that people reach this service under, for links in messages, as https://tidewaiter.example.
 	PublicURL string `yaml:"public_url" env:"TIDEWAITER_PUBLIC_URL"`
+	// Proxies in front of this service, as addresses or networks (10.0.0.0/8). Their word is taken for where a request comes from, which rate limits, audit log and logs go by; nobody else's is.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// Header in which trusted proxies say it, X-Forwarded-For or Forwarded; the other one is not looked at. The right-most address that is no trusted proxy's counts.
+	ForwardedHeader string `yaml:"forwarded_header" default:"X-Forwarded-For"`
+	// Bearer token that /metrics needs on `listen`; empty lets everybody read it who gets there. Not on `admin_listen`.
+	MetricsToken Secret `yaml:"metrics_token" env:"TIDEWAITER_METRICS_TOKEN"`
 	// HTTPS on `listen`.
 	TLS TLS `yaml:"tls"`
 	// What is logged and how. Logs go to standard error.
 	Log Log `yaml:"log"`
+	// Traces, by OpenTelemetry. [Metrics](metrics.md#traces) says what is in them.
+	Telemetry Telemetry `yaml:"telemetry"`
 	// The webhook receiver.
 	Receiver Receiver `yaml:"receiver"`
 	// What pulls, catalogues and judges images.
@@ -91,6 +99,8 @@ type Receiver struct {
 	UntaggedHold time.Duration `yaml:"untagged_hold" default:"10s"`
 	// Time a push without a digest waits before it is scanned, so that the several events some senders make of one push lead to one scan. `0s` for none.
 	Coalesce time.Duration `yaml:"coalesce" default:"2s"`
+	// Requests per second that one address may send to one endpoint; ten times as many may come at once. What is beyond is answered with 429 before it is read. 0 for no limit.
+	RatePerSecond int `yaml:"rate_per_second" default:"1000"`
 }
 
 // API is the JSON API.
@@ -99,4 +109,8 @@ type API struct {
 	Enabled bool `yaml:"enabled" default:"true" env:"TIDEWAITER_API_ENABLED" flag:"api"`
 	// Requests per second one token may make.
 	RatePerSecond int `yaml:"rate_per_second" default:"50"`
+	// Token of scope admin that gets an operator in, kept as a hash under the name initial-admin; another value replaces it. At least 32 characters, as `openssl rand -base64 33` makes them. When empty and there is no token yet, the service makes one at its first start and prints it, once, on standard error.
+	AdminToken Secret `yaml:"admin_token" env:"TIDEWAITER_ADMIN_TOKEN"`
+	// Issuers of OpenID Connect whose tokens are taken in place of API tokens.
+	OIDC []OIDC `yaml:"oidc"`
 }

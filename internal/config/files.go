@@ -13,7 +13,11 @@ func (c Config) fileProblems() Problems {
 	var ps Problems
 	checkCA(&ps, "ca_file", c.CAFile)
 	checkCA(&ps, "vulndb.ca_file", c.VulnDB.CAFile)
+	checkCA(&ps, "telemetry.ca_file", c.Telemetry.CAFile)
 	c.TLS.checkFiles(&ps)
+	for i, o := range c.API.OIDC {
+		checkCA(&ps, at("api.oidc", i)+".ca_file", o.CAFile)
+	}
 	for i, channel := range c.Notify.Channels {
 		checkCA(&ps, at("notify.channels", i)+".ca_file", channel.CAFile)
 	}

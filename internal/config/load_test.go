@@ -133,7 +133,7 @@ receiver: {enabled: yes}
 `,
 			[]string{
 				"database.url: empty; set it in the configuration file or in TIDEWAITER_DATABASE_URL, as postgres://user:password@host:5432/tidewaiter",
-				"line 2: databse: unknown key; known here: database, listen, admin_listen, public_url, tls, log, receiver, workers, api, vulndb, events, retention, notify, temp_dir, cache, ca_file, limits, platforms, registries",
+				"line 2: databse: unknown key; known here: database, listen, admin_listen, public_url, trusted_proxies, forwarded_header, metrics_token, tls, log, telemetry, receiver, workers, api, vulndb, events, retention, notify, temp_dir, cache, ca_file, limits, platforms, registries",
 				"line 3: listen: expected one value (text)",
 				"line 4: listen: given twice, first on line 3",
 				`line 6: workers.count: "many" is not a whole number`,
@@ -184,7 +184,7 @@ registries:
 			[]string{
 				"line 2: database.max_conns: \"many\" is not a whole number",
 				"line 2: database.url: neither a postgres:// URL nor keywords as host=…",
-				"line 3: lisen: unknown key; known here: database, listen, admin_listen, public_url, tls, log, receiver, workers, api, vulndb, events, retention, notify, temp_dir, cache, ca_file, limits, platforms, registries",
+				"line 3: lisen: unknown key; known here: database, listen, admin_listen, public_url, trusted_proxies, forwarded_header, metrics_token, tls, log, telemetry, receiver, workers, api, vulndb, events, retention, notify, temp_dir, cache, ca_file, limits, platforms, registries",
 				"line 4: tls.cert_file: expected one value (text)",
 				`line 5: admin_listen: port "99999" is not a number from 0 to 65535`,
 				`line 6: workers.job_timeout: "30" is not a duration: write a number with a unit, as 30s, 15m, 1h30m or 90d`,

@@ -23,6 +23,8 @@ type Retention struct {
 	Scans time.Duration `yaml:"scans" default:"90d"`
 	// Reconciliations that ended, but for the newest of each registry.
 	Reconciliations time.Duration `yaml:"reconciliations" default:"90d"`
+	// The audit log.
+	Audit time.Duration `yaml:"audit" default:"365d"`
 }
 
 // Coverage counts deliveries up to thirty days back, and a sender is silent by what
@@ -38,7 +40,7 @@ func (c Config) checkRetention(ps *Problems) {
 	}{
 		{"interval", r.Interval, 10 * time.Minute}, {"untagged", r.Untagged, day}, {"gone", r.Gone, day}, {"sboms", r.Documents, day},
 		{"history", r.History, day}, {"events", r.Events, day}, {"deliveries", r.Deliveries, minDeliveries}, {"scans", r.Scans, day},
-		{"reconciliations", r.Reconciliations, day},
+		{"reconciliations", r.Reconciliations, day}, {"audit", r.Audit, day},
 	} {
 		if age.value != 0 {
 			ps.atLeast("retention."+age.key, age.value, age.least)

@@ -24,7 +24,11 @@ func (c Config) problems() Problems {
 	var ps Problems
 	c.checkDatabase(&ps)
 	c.checkListeners(&ps)
+	c.checkProxies(&ps)
+	c.checkTokens(&ps)
+	c.checkOIDC(&ps)
 	c.checkLog(&ps)
+	c.checkTelemetry(&ps)
 	c.checkWork(&ps)
 	c.checkVulnDB(&ps)
 	c.checkEvents(&ps)
@@ -85,6 +89,7 @@ func (c Config) checkWork(ps *Problems) {
 	ps.within("receiver.untagged_hold", c.Receiver.UntaggedHold, 0, time.Hour)
 	ps.within("receiver.coalesce", c.Receiver.Coalesce, 0, time.Hour)
 	c.checkWorkers(ps)
+	ps.between("receiver.rate_per_second", c.Receiver.RatePerSecond, 0, 1_000_000)
 	ps.between("api.rate_per_second", c.API.RatePerSecond, 1, 1_000_000)
 }
 

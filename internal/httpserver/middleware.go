@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -49,10 +50,11 @@ func LogRequests(logger *slog.Logger, route Route) func(http.Handler) http.Handl
 			// Deferred, so that a panic on its way to the server has its line too.
 			defer func() {
 				name := routeOf(route, r)
+				noteRoute(r.Context(), name)
 				attrs := []slog.Attr{
 					slog.String("method", shorten(r.Method, 20)), slog.String("route", name),
 					slog.String("path", loggedPath(name, r.URL.Path)), slog.Int("status", rec.status()),
-					slog.Int64("bytes", rec.bytes), slog.Int64("took_ms", time.Since(start).Milliseconds()), slog.String("remote", r.RemoteAddr),
+					slog.Int64("bytes", rec.bytes), slog.Int64("took_ms", time.Since(start).Milliseconds()), slog.String("remote", remoteOf(r)),
 				}
 				if note.err != nil {
 					attrs = append(attrs, slog.String("kind", string(kindOf(note.err))), slog.Any("error", note.err))
@@ -64,12 +66,24 @@ func LogRequests(logger *slog.Logger, route Route) func(http.Handler) http.Handl
 	}
 }
 
+// remoteOf is the peer with its port, or the caller that a trusted proxy named.
+func remoteOf(r *http.Request) string {
+	if _, told := r.Context().Value(addressKey{}).(string); told {
+		return AddressOf(r)
+	}
+	return r.RemoteAddr
+}
+
+// apiToken is a token that somebody put where a name belongs.
+var apiToken = regexp.MustCompile(`tw_[A-Za-z0-9_-]{20,}`)
+
 // loggedPath returns what may be logged of a path, at most 200 bytes. Some
 // senders can only put their secret into the path: a route with a part named
 // {secret} is logged as its template. Of a path below a route that takes all
 // below it, and of an unmatched one, which may be mistyped, only one more part
 // is logged.
 func loggedPath(route, path string) string {
+	path = apiToken.ReplaceAllString(path, "tw_…")
 	template := route[strings.LastIndexByte(route, ' ')+1:]
 	switch {
 	case strings.Contains(template, "{secret"):
@@ -93,7 +107,7 @@ func onePart(prefix, path string) string {
 
 func requestLevel(r *http.Request, status int) slog.Level {
 	switch {
-	case r.URL.Path == "/livez" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics":
+	case isProbe(r.URL.Path):
 		return slog.LevelDebug // asked every few seconds; not ready is an answer, not a failure
 	case status >= http.StatusInternalServerError:
 		return slog.LevelError
@@ -139,7 +153,8 @@ func Recover(logger *slog.Logger) func(http.Handler) http.Handler {
 }
 
 // SecurityHeaders sets headers that suit JSON answers: nothing is cached,
-// sniffed, framed or run. Handlers that serve pages overwrite what they need.
+// sniffed, framed or run. Over TLS of our own, browsers are told to stay with it
+// for a year. Handlers that serve pages overwrite what they need.
 func SecurityHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -149,6 +164,9 @@ func SecurityHeaders(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
+		if r.TLS != nil {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		next.ServeHTTP(w, r)
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -198,5 +199,33 @@ func TestSecurityHeaders(t *testing.T) {
 		if got := w.Header().Get(k); got != want {
 			t.Errorf("%s: got %q, want %q", k, got, want)
 		}
+	}
+}
+
+// A token that somebody puts into a path is not logged, nor repeated.
+func TestTokensInPathsAreNotLogged(t *testing.T) {
+	token := "tw_" + strings.Repeat("x", 43)
+	var out bytes.Buffer
+	handler := house(&out, prometheus.NewRegistry())
+	for _, path := range []string{"/repos/" + token, "/" + token, "/below/" + token + "/x"} {
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	}
+	w := httptest.NewRecorder()
+	NotFound(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/"+token, nil))
+	if out.Len() == 0 || strings.Contains(out.String()+w.Body.String(), token) {
+		t.Errorf("%s%s", out.String(), w.Body)
+	}
+}
+
+// The log names the caller that a trusted proxy tells of.
+func TestTheLogNamesTheCallerBehindAProxy(t *testing.T) {
+	var out bytes.Buffer
+	logger := slog.New(slog.NewJSONHandler(&out, nil))
+	handler := Chain(nothing, Addresses(Proxies{Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}), LogRequests(logger, nil))
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil) // from 192.0.2.1
+	r.Header.Set("X-Forwarded-For", "198.51.100.7")
+	handler.ServeHTTP(httptest.NewRecorder(), r)
+	if !strings.Contains(out.String(), `"remote":"198.51.100.7"`) {
+		t.Error(out.String())
 	}
 }

@@ -7,12 +7,14 @@ package intake
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/postgres"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 	"github.com/tidewaiter/tidewaiter/internal/webhook"
 )
 
@@ -72,7 +74,9 @@ func New(store *postgres.Store, enqueue postgres.Enqueue, names func(host string
 // Accept records the events of one webhook request, together with those of
 // others that arrive at the same time. Once it returns nil they survive anything
 // but the loss of the database.
-func (i *Intake) Accept(ctx context.Context, registry string, items []webhook.Item) error {
+func (i *Intake) Accept(ctx context.Context, registry string, items []webhook.Item) (err error) {
+	ctx, span := telemetry.StartSpan(ctx, "intake", slog.String("registry", registry), slog.Int("events", len(items)))
+	defer func() { span.End(err) }()
 	deliveries := make([]postgres.Delivery, len(items))
 	for n, item := range items {
 		deliveries[n] = postgres.Delivery{
@@ -90,7 +94,7 @@ func (i *Intake) Accept(ctx context.Context, registry string, items []webhook.It
 			ByDigest:   byDigest(item.Event),
 		}
 	}
-	err := i.together.accept(ctx, postgres.Request{Registry: registry, Deliveries: deliveries})
+	err = i.together.accept(ctx, postgres.Request{Registry: registry, Deliveries: deliveries, Trace: telemetry.TraceParent(ctx)})
 	return errs.Op("intake: accept deliveries of "+registry, err)
 }
 

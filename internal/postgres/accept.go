@@ -41,11 +41,13 @@ type Accepted struct {
 type Request struct {
 	Registry   string // the configured name
 	Deliveries []Delivery
+	// Trace is what telemetry.TraceParent says of the request; empty for none.
+	Trace string
 }
 
 // Accept records the deliveries of one request; see AcceptAll.
 func (s *Store) Accept(ctx context.Context, registry string, deliveries []Delivery, enqueue Enqueue) (Accepted, error) {
-	return s.AcceptAll(ctx, []Request{{registry, deliveries}}, enqueue)
+	return s.AcceptAll(ctx, []Request{{Registry: registry, Deliveries: deliveries}}, enqueue)
 }
 
 // AcceptAll records the deliveries of requests and queues a scan for each that
@@ -58,7 +60,7 @@ func (s *Store) AcceptAll(ctx context.Context, requests []Request, enqueue Enque
 	var all []arrival
 	for _, r := range requests {
 		for _, d := range r.Deliveries {
-			all = append(all, arrival{Delivery: d, registry: r.Registry})
+			all = append(all, arrival{Delivery: d, registry: r.Registry, trace: r.Trace})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b arrival) int {
@@ -81,6 +83,7 @@ func (s *Store) AcceptAll(ctx context.Context, requests []Request, enqueue Enque
 type arrival struct {
 	Delivery
 	registry string
+	trace    string
 	id       int64
 	fresh    bool
 	scan     queued
@@ -205,7 +208,7 @@ func (a *acceptance) queueScans(ctx context.Context, wanted []*arrival) error {
 	for _, d := range wanted {
 		o := order{
 			registry: a.registries[d.registry], repository: a.repositories[repositoryName{d.registry, d.Repository}],
-			tag: d.Tag, digest: d.Digest, cause: scan.CausePush, priority: scan.PriorityPush, hold: d.Hold,
+			tag: d.Tag, digest: d.Digest, cause: scan.CausePush, priority: scan.PriorityPush, hold: d.Hold, trace: d.trace,
 		}
 		if d.Action == "delete" {
 			o.cause = scan.CauseDelete

@@ -95,7 +95,8 @@ const applyChanges = `
 	       <> (0, 0, 0, 0, 0, 0, 0, 0, 0)`
 
 // applyFindings brings repository_finding to what was staged, and writes one event
-// for each difference: move says the same of one repository (findings_apply.go).
+// for each difference: move says the same of one repository (findings_apply.go). A
+// repository that was forgotten since is left out; none is while this runs.
 // What the estimate of exploitation adds comes behind it (escalateLikely).
 const applyFindings = `
 	WITH told AS MATERIALIZED (
@@ -113,6 +114,7 @@ const applyFindings = `
 		         WHERE f.repository_id = n.repository_id
 		           AND (f.package_type, f.package_name, f.vulnerability) = (n.package_type, n.package_name, n.vulnerability)
 		        OFFSET 0) old ON true
+		 WHERE EXISTS (SELECT 1 FROM repository r WHERE r.id = n.repository_id)
 		 ORDER BY n.repository_id -- as the indexes are
 	), upserted AS (
 		INSERT INTO repository_finding AS rf (repository_id, package_type, package_name, vulnerability, severity, severity_rank,

@@ -112,12 +112,12 @@ func claim(ctx context.Context, db interface {
 		       lease_until = now() + make_interval(secs => @lease), started_at = now(), phases = '[]', pulled_bytes = 0
 		  FROM next, repository r, registry g
 		 WHERE scan.id = next.id AND r.id = scan.repository_id AND g.id = r.registry_id
-		RETURNING scan.id, scan.lease_token::text, scan.attempt, g.name, g.host, r.id, r.name, scan.tag, scan.digest, scan.cause`
+		RETURNING scan.id, scan.lease_token::text, scan.attempt, g.name, g.host, r.id, r.name, scan.tag, scan.digest, scan.cause, scan.traces`
 	var job scan.Job
 	var digest, cause string
 	err := db.QueryRow(ctx, query, pgx.NamedArgs{"registry": l.Registry, "most": l.MaxRunning, "lease": leaseSeconds}).Scan(
 		&job.ID, &job.Lease, &job.Attempt, &job.Registry,
-		&job.Ref.Registry, &job.Repository, &job.Ref.Repository, &job.Ref.Tag, &digest, &cause)
+		&job.Ref.Registry, &job.Repository, &job.Ref.Repository, &job.Ref.Tag, &digest, &cause, &job.Traces)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, nil
 	}

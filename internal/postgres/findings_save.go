@@ -31,7 +31,7 @@ func (s *Store) SaveFindings(ctx context.Context, job scan.Job) error {
 // compareRepository is the one place where a repository's findings open, close,
 // escalate, get a fix or come back. A tag whose new image has no answer yet keeps
 // what it had (standing_tag), unless a rule leaves the new one out. scanID is nil when a database build is the
-// cause.
+// cause. Of a repository that was forgotten nothing is compared.
 func (s *Store) compareRepository(ctx context.Context, tx pgx.Tx, repositoryID int64, cause string, scanID *int64) error {
 	const lock = `SELECT pg_advisory_xact_lock(hashtextextended('tidewaiter/repository', $1))`
 	const active = `SELECT id, COALESCE(counted_since, id) FROM vuln_build WHERE state = 'active'`
@@ -73,7 +73,11 @@ func (c comparison) run(ctx context.Context, tx pgx.Tx) error {
 		  FROM repository r WHERE r.id = $1`
 	var before string
 	var live, known []int64
-	if err := tx.QueryRow(ctx, query, c.repository).Scan(&before, &live, &known); err != nil {
+	err := tx.QueryRow(ctx, query, c.repository).Scan(&before, &live, &known)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil // it was forgotten
+	}
+	if err != nil {
 		return err
 	}
 	if _, inventories, ok := strings.Cut(before, "/"); ok && comparedUnder(before) >= c.since {
@@ -84,7 +88,6 @@ func (c comparison) run(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	came, went := difference(live, known), difference(known, live)
-	var err error
 	if before == stateOf(c.build, known) || before == "" && len(known) == 0 {
 		err = applyChange(ctx, tx, c, live, came, went)
 	} else if _, err = tx.Exec(ctx, freePlanner); err == nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 )
 
 // Enqueue gives n workers a permit to take a scan, in the transaction that
@@ -62,7 +63,7 @@ func ensureRepository(ctx context.Context, tx pgx.Tx, registryID int64, name str
 
 // RequestScan queues a scan that somebody waits for, ahead of pushes.
 func (s *Store) RequestScan(ctx context.Context, registry string, ref image.Reference, enqueue Enqueue) (id int64, err error) {
-	err = s.inTx(ctx, "request scan", func(tx pgx.Tx) error {
+	err = s.inTxAgain(ctx, "request scan", func(tx pgx.Tx) error {
 		registryID, err := registryID(ctx, tx, registry)
 		if err != nil {
 			return err
@@ -72,7 +73,7 @@ func (s *Store) RequestScan(ctx context.Context, registry string, ref image.Refe
 			return err
 		}
 		got, err := queueScan(ctx, tx, order{registry: registryID, repository: repositoryID, tag: ref.Tag, digest: ref.Digest,
-			cause: scan.CauseRequest, priority: scan.PriorityRequest})
+			cause: scan.CauseRequest, priority: scan.PriorityRequest, trace: telemetry.TraceParent(ctx)})
 		if err != nil {
 			return err
 		}
@@ -86,7 +87,7 @@ func (s *Store) RequestScan(ctx context.Context, registry string, ref image.Refe
 // judgement under repository:tag of the registry.
 func (s *Store) SaveUpload(ctx context.Context, registry, repository, tag string, digest image.Digest, document []byte, enqueue Enqueue) (id int64, err error) {
 	packed := s.pack(document)
-	err = s.inTx(ctx, "save upload", func(tx pgx.Tx) error {
+	err = s.inTxAgain(ctx, "save upload", func(tx pgx.Tx) error {
 		registryID, err := registryID(ctx, tx, registry)
 		if err != nil {
 			return err
@@ -99,7 +100,7 @@ func (s *Store) SaveUpload(ctx context.Context, registry, repository, tag string
 			return err
 		}
 		got, err := queueScan(ctx, tx, order{registry: registryID, repository: repositoryID, tag: tag, digest: digest,
-			cause: scan.CauseUpload, priority: scan.PriorityRequest})
+			cause: scan.CauseUpload, priority: scan.PriorityRequest, trace: telemetry.TraceParent(ctx)})
 		if err != nil {
 			return err
 		}

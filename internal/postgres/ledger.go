@@ -87,6 +87,13 @@ func newLedgerCache() *ledgerCache {
 	return &ledgerCache{making: make(chan struct{}, 1), kept: map[string]ledgers{}}
 }
 
+// clear forgets the ledgers of this process; others have theirs a little longer.
+func (c *ledgerCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.kept)
+}
+
 const (
 	freshLedger = 100_000 // manifests and targets; about a tenth of a second
 	// keptLedger is a little more than the minute after which they are made anew

@@ -32,6 +32,7 @@ type order struct {
 	cause                scan.Cause
 	priority             int
 	hold                 time.Duration // before it joins the line
+	trace                string        // of who asks; empty for none
 }
 
 // queued is what an order came to.
@@ -51,9 +52,9 @@ func queueScan(ctx context.Context, tx pgx.Tx, o order) (queued, error) {
 }
 
 const queueScanStatement = `
-	INSERT INTO scan (registry_id, repository_id, tag, digest, cause, priority, run_after, turn)
+	INSERT INTO scan (registry_id, repository_id, tag, digest, cause, priority, run_after, turn, traces)
 	SELECT q.registry_id, q.repository_id, @tag, @digest, @cause, q.priority,
-	       now() + make_interval(secs => @hold), CASE WHEN @hold = 0 THEN ` + place + ` END
+	       now() + make_interval(secs => @hold), CASE WHEN @hold = 0 THEN ` + place + ` END, CASE WHEN @trace::text <> '' THEN ARRAY[@trace::text] END
 	  FROM (SELECT @registry::bigint AS registry_id, @repository::bigint AS repository_id, @priority::smallint AS priority,
 	               false AS retried) q
 	ON CONFLICT (repository_id, tag, (CASE WHEN tag = '' THEN digest ELSE '' END)) WHERE state = 'queued'
@@ -62,13 +63,15 @@ const queueScanStatement = `
 	              manifest_id = CASE WHEN EXCLUDED.digest <> '' AND EXCLUDED.digest = scan.digest THEN scan.manifest_id END,
 	              priority = greatest(scan.priority, EXCLUDED.priority),
 	              run_after = least(scan.run_after, EXCLUDED.run_after),
-	              turn = CASE WHEN scan.priority >= EXCLUDED.priority THEN scan.turn END
+	              turn = CASE WHEN scan.priority >= EXCLUDED.priority THEN scan.turn END,
+	              traces = CASE WHEN EXCLUDED.traces IS NULL OR cardinality(scan.traces) >= 16 OR scan.traces @> EXCLUDED.traces THEN scan.traces
+	                            ELSE scan.traces || EXCLUDED.traces END
 	RETURNING id, xmax = 0`
 
 func (o order) args() pgx.NamedArgs {
 	return pgx.NamedArgs{
 		"registry": o.registry, "repository": o.repository, "tag": o.tag, "digest": string(o.digest), "cause": string(o.cause),
-		"priority": o.priority, "hold": o.hold.Seconds(),
+		"priority": o.priority, "hold": o.hold.Seconds(), "trace": o.trace,
 	}
 }
 

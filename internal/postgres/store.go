@@ -99,15 +99,15 @@ func (s *Store) inTx(ctx context.Context, op string, work func(tx pgx.Tx) error)
 }
 
 // inTxAgain is inTx, repeated when the database broke off a deadlock or a
-// conflict of transactions, or when another scan of a target was queued in
-// between.
+// conflict of transactions, or when in between another scan of a target was queued
+// or its repository forgotten.
 func (s *Store) inTxAgain(ctx context.Context, op string, work func(tx pgx.Tx) error) error {
 	const tries = 3
 	var err error
 	for range tries {
 		err = pgx.BeginFunc(ctx, s.pool, work)
 		var pg *pgconn.PgError
-		if !errors.As(err, &pg) || (kindOfCode(pg.Code) != errs.Conflict && !isUnique(err, "scan_queued")) {
+		if !errors.As(err, &pg) || (kindOfCode(pg.Code) != errs.Conflict && !isUnique(err, "scan_queued") && !isForgotten(err)) {
 			break
 		}
 	}
@@ -169,6 +169,13 @@ func kindOfCode(code string) errs.Kind {
 func isUnique(err error, index string) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code == "23505" && pg.ConstraintName == index
+}
+
+// isForgotten reports whether a scan was to be queued for a repository that is no
+// longer there.
+func isForgotten(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "23503" && pg.ConstraintName == "scan_repository_id_fkey"
 }
 
 // lockKey renders the key for an advisory lock of our own.

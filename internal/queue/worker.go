@@ -14,6 +14,7 @@ import (
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/scan"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 )
 
 // permitWorker turns a permit into runs of scans.
@@ -55,6 +56,8 @@ func (w *permitWorker) Work(ctx context.Context, _ *river.Job[permit]) error {
 func (w *permitWorker) scan(ctx context.Context, job scan.Job) {
 	w.scanning.Add(1)
 	defer w.scanning.Add(-1)
+	ctx, span := telemetry.Continue(ctx, "scan", job.Traces, slog.Int64("scan", job.ID), slog.String("registry", job.Registry),
+		slog.String("image", job.Ref.String()), slog.String("cause", string(job.Cause)), slog.Int("attempt", job.Attempt))
 	result, cause := w.run(ctx, job)
 	// The outcome is written even when the run was canceled to stop.
 	const deadline = 10 * time.Second
@@ -67,6 +70,8 @@ func (w *permitWorker) scan(ctx context.Context, job scan.Job) {
 		d, cause, err = decision{canceled: true}, err, nil
 	}
 	w.options.Metrics.observe(result, d, cause)
+	span.Set(slog.String("digest", string(result.Digest)), slog.String("outcome", d.String()), slog.Int64("pulled_bytes", result.Pulled))
+	span.End(cause)
 	if err != nil {
 		// The lease runs out and the scan is revived: nothing is lost.
 		w.options.Logger.WarnContext(ctx, "outcome of scan not recorded", "scan", job.ID, "error", err)

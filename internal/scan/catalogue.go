@@ -18,7 +18,7 @@ func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
 		return err
 	}
 	var doc sbom.Document
-	err := r.phase(PhaseCatalogue, m.Platform.String(), func() (n int64, err error) {
+	err := r.phase(ctx, PhaseCatalogue, m.Platform.String(), func(ctx context.Context) (n int64, err error) {
 		doc, err = r.document(ctx, m)
 		return m.ContentSize, err
 	})
@@ -35,7 +35,7 @@ func (r *run) catalogue(ctx context.Context, m Manifest, a *Answer) error {
 		a.Partial += "; "
 	}
 	a.Partial += doc.Unseen
-	return r.phase(PhaseInventory, m.Platform.String(), func() (n int64, err error) {
+	return r.phase(ctx, PhaseInventory, m.Platform.String(), func(ctx context.Context) (n int64, err error) {
 		a.Inventory, err = r.Matcher.Inventory(ctx, doc)
 		doc.Value = nil // it takes room that nobody needs from here on
 		return int64(len(doc.JSON)), errs.Op("scan: inventory of "+string(m.Digest), err)

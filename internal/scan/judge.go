@@ -25,7 +25,7 @@ func (r *run) judgeAndSave(ctx context.Context, m Manifest, a Answer) error {
 		if err := r.judge(ctx, m, &a); err != nil {
 			return errs.Op("scan: match "+string(m.Digest), err)
 		}
-		err := r.phase(PhaseStore, m.Platform.String(), func() (int64, error) {
+		err := r.phase(ctx, PhaseStore, m.Platform.String(), func(ctx context.Context) (int64, error) {
 			return 0, r.Store.SaveAnswer(ctx, r.job, a)
 		})
 		if !errs.Is(err, errs.Conflict) || try == tries {
@@ -52,7 +52,7 @@ func (r *run) judge(ctx context.Context, m Manifest, a *Answer) error {
 	if err != nil {
 		return err
 	}
-	return r.phase(PhaseMatch, m.Platform.String(), func() (int64, error) {
+	return r.phase(ctx, PhaseMatch, m.Platform.String(), func(ctx context.Context) (int64, error) {
 		return int64(len(todo)), JudgeInto(ctx, session, a, todo)
 	})
 }

@@ -135,8 +135,11 @@ func (r *Rejudger) prepareAndSwitch(ctx context.Context, session Session, done *
 		change = *r.Change
 	}
 	for first := true; ; first = false {
-		judged, err := r.judgeAll(ctx, session, done.Build, change)
-		done.Packages += judged
+		err := traced(ctx, "judge", func(ctx context.Context) error {
+			judged, err := r.judgeAll(ctx, session, done.Build, change)
+			done.Packages += judged
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -148,9 +151,9 @@ func (r *Rejudger) prepareAndSwitch(ctx context.Context, session Session, done *
 				return err
 			}
 		}
-		err = r.Store.StageBuild(ctx, done.Build, session)
+		err = traced(ctx, "stage", func(ctx context.Context) error { return r.Store.StageBuild(ctx, done.Build, session) })
 		if err == nil {
-			err = r.Store.SwitchBuild(ctx, done.Build, session)
+			err = traced(ctx, "switch", func(ctx context.Context) error { return r.Store.SwitchBuild(ctx, done.Build, session) })
 		}
 		if !errs.Is(err, errs.Conflict) {
 			return err

@@ -71,6 +71,9 @@ type Job struct {
 	Repository int64
 	// Ref is the target. Its Registry is the canonical host.
 	Ref image.Reference
+	// Traces are those of who asked for it, the first ahead of those who joined;
+	// see telemetry.Continue.
+	Traces []string
 }
 
 // The phases of a scan, in their order. Pulling is a part of cataloguing where

@@ -12,6 +12,7 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/inventory"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
+	"github.com/tidewaiter/tidewaiter/internal/telemetry"
 	"github.com/tidewaiter/tidewaiter/internal/vuln"
 )
 
@@ -187,10 +188,23 @@ func (s *Scanner) Scan(ctx context.Context, job Job) (Result, error) {
 			failed = firstError(failed, err)
 		}
 	}
-	if err := s.Store.SaveFindings(ctx, run.job); err != nil {
+	if err := run.compare(ctx, run.job); err != nil {
 		return run.result, err
 	}
 	return run.result, failed
+}
+
+// compare finds out what is new in the repository since before the scan.
+func (r *run) compare(ctx context.Context, job Job) error {
+	return traced(ctx, "compare", func(ctx context.Context) error { return r.Store.SaveFindings(ctx, job) })
+}
+
+// traced does a step as a part of the present trace.
+func traced(ctx context.Context, name string, step func(context.Context) error) error {
+	ctx, span := telemetry.StartSpan(ctx, name)
+	err := step(ctx)
+	span.End(err)
+	return err
 }
 
 // endsScan tells errors that are about the scan from those about one image.
@@ -212,7 +226,7 @@ func (r *run) resolve(ctx context.Context) (Manifest, error) {
 		return Manifest{Digest: r.job.Ref.Digest, Kind: image.KindSBOM}, nil
 	}
 	var root Manifest
-	err := r.phase(PhaseResolve, "", func() (n int64, err error) {
+	err := r.phase(ctx, PhaseResolve, "", func(ctx context.Context) (n int64, err error) {
 		root, err = r.Registry.Resolve(ctx, r.target())
 		return root.Size, err
 	})
@@ -237,7 +251,7 @@ func (r *run) gone(ctx context.Context, cause error) error {
 	// Whoever asked: what closes now was closed by a deletion.
 	deleted := r.job
 	deleted.Cause = CauseDelete
-	if err := r.Store.SaveFindings(ctx, deleted); err != nil {
+	if err := r.compare(ctx, deleted); err != nil {
 		return err
 	}
 	if r.job.Cause == CauseDelete {
@@ -330,10 +344,12 @@ func (r *run) image(ctx context.Context, m Manifest) error {
 
 // phase runs a step and notes how long it took. Its bytes are packages for the
 // match step.
-func (r *run) phase(name, platform string, step func() (int64, error)) error {
+func (r *run) phase(ctx context.Context, name, platform string, step func(context.Context) (int64, error)) error {
 	r.tracker.Begin(name)
 	start := time.Now()
-	n, err := step()
+	ctx, span := telemetry.StartSpan(ctx, name, slog.String("platform", platform))
+	n, err := step(ctx)
+	span.End(err)
 	r.result.Phases = append(r.result.Phases, Phase{Name: name, Platform: platform, Duration: time.Since(start), Bytes: n})
 	return err
 }

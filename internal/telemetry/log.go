@@ -71,7 +71,8 @@ func Attrs(ctx context.Context) []slog.Attr {
 }
 
 // NewHandler returns a handler that adds the attributes of the context to each
-// line and hands it to next. An attribute that the line itself has by the same
+// line, with trace_id where the context belongs to a trace that is kept, and hands
+// it to next. An attribute that the line itself has by the same
 // key is not added again. Inside a group the attributes fall into it.
 func NewHandler(next slog.Handler) slog.Handler { return handler{next} }
 
@@ -80,6 +81,9 @@ type handler struct{ slog.Handler }
 // Handle implements slog.Handler.
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	attrs := Attrs(ctx)
+	if id := traceID(ctx); id != "" {
+		attrs = append(slices.Clone(attrs), slog.String("trace_id", id))
+	}
 	if len(attrs) == 0 {
 		return h.Handler.Handle(ctx, r)
 	}

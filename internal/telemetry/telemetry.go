@@ -1,10 +1,12 @@
 // Package telemetry sets up what tells people how the service is doing: the
 // log handler with ids from the context, the metric registry with build
-// information, and the check that holds docs/metrics.md to the metrics there
-// are.
+// information, traces, and the check that holds docs/metrics.md to the metrics
+// there are.
 //
-// It is responsible for form, not content: it must not know any other room, and
-// holds no logger or registry of its own.
+// It is responsible for form, not content: it must not know any other room but
+// errs, and holds no logger, registry or tracer of its own. Only it and its
+// back room otlp, which sends traces, know OpenTelemetry: others begin and end
+// spans with StartSpan, which does nothing where there are no traces.
 package telemetry
 
 import (
