@@ -16,7 +16,6 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
 	"github.com/tidewaiter/tidewaiter/internal/httpserver"
@@ -86,12 +85,17 @@ type Options struct {
 	SBOMs      SBOMs
 	Versions   Versions
 	Tokens     Tokens
+	Keyring    Keyring
+	Audit      Audit
 	Databases  Databases
+	Forgetter  Forgetter
 	// Notifications may not be nil where no channel is configured either.
 	Notifications Notifications
 	// DatabaseAlarm is the age of the database in force that is an alarm; zero for
 	// never.
 	DatabaseAlarm time.Duration
+	// Program is what GET /version says, but for what Postgres knows.
+	Program report.Version
 	// Endpoints are the configured names of the registries that send webhooks;
 	// none is a good value.
 	Endpoints []string
@@ -127,7 +131,8 @@ func (o Options) validate() error {
 	for name, missing := range map[string]bool{
 		"Reader": o.Reader == nil, "Hosts": o.Hosts == nil, "Requests": o.Requests == nil, "Reconciler": o.Reconciler == nil,
 		"SBOMs": o.SBOMs == nil, "Versions": o.Versions == nil, "Tokens": o.Tokens == nil,
-		"Databases": o.Databases == nil, "Notifications": o.Notifications == nil,
+		"Keyring": o.Keyring == nil, "Audit": o.Audit == nil, "Databases": o.Databases == nil, "Notifications": o.Notifications == nil,
+		"Forgetter": o.Forgetter == nil,
 	} {
 		if missing {
 			return errs.New(errs.Internal, "api: option %s is missing", name)
@@ -140,8 +145,11 @@ func (o Options) validate() error {
 type handler struct {
 	Options
 	metrics  *metrics
-	tokens   *limiter // by token, of requests
-	failures *limiter // by address, of tokens that were refused
+	tokens   *httpserver.Limiter // by who asks, of requests
+	good     *httpserver.Limiter // by token: it was good lately
+	failures *httpserver.Limiter // by address, of tokens that were refused
+	public   *httpserver.Limiter // by address, of requests that need no token
+	refusals *httpserver.Limiter // by who asks, of changes that were refused
 	waiting  chan struct{}
 	// uploading and converting are places for what holds whole documents in
 	// memory.
@@ -163,8 +171,11 @@ func New(o Options) (http.Handler, error) {
 	}
 	h := &handler{
 		Options: o, metrics: m,
-		tokens:    newLimiter(rate.Limit(o.RatePerSecond), o.RateBurst),
-		failures:  newLimiter(failuresPerSecond, failuresBurst),
+		tokens:    httpserver.NewLimiter(o.RatePerSecond, o.RateBurst),
+		good:      httpserver.NewLimiter(1, 1),
+		failures:  httpserver.NewLimiter(failuresPerSecond, failuresBurst),
+		public:    httpserver.NewLimiter(publicPerSecond, publicBurst),
+		refusals:  httpserver.NewLimiter(refusalsPerSecond, refusalsBurst),
 		waiting:   make(chan struct{}, o.MaxWaiting),
 		uploading: make(chan struct{}, maxUploading), converting: make(chan struct{}, maxConverting),
 		exporting: make(chan struct{}, maxExporting),
@@ -184,11 +195,13 @@ func (h *handler) router() *chi.Mux {
 	r := chi.NewRouter()
 	r.NotFound(httpserver.NotFound)
 	r.MethodNotAllowed(httpserver.MethodNotAllowed)
-	r.Get(Prefix+"/openapi.yaml", serveDocument)
+	r.Method(http.MethodGet, Prefix+"/openapi.yaml", httpserver.HoldToRate(h.public)(http.HandlerFunc(serveDocument)))
 	r.Group(func(r chi.Router) {
-		r.Use(h.authenticate)
+		r.Use(h.authenticate, h.audited)
 		r.Get(Prefix+"/registries", h.read(h.registries))
+		r.Delete(Prefix+"/registries/{name}", h.guard(report.ScopeAdmin, true, h.forgetRegistry))
 		r.Get(Prefix+"/repositories", h.read(h.repositories))
+		r.Delete(Prefix+"/repositories", h.guard(report.ScopeAdmin, true, h.forgetRepository))
 		r.Get(Prefix+"/tags", h.read(h.tags))
 		r.Get(Prefix+"/tags/history", h.read(h.tagHistory))
 		r.Get(Prefix+"/image", h.guard(report.ScopeRead, false, h.image))
@@ -208,6 +221,7 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/coverage/manifests", h.read(h.ledger))
 		r.Get(Prefix+"/trace", h.read(h.trace))
 		r.Post(Prefix+"/sboms", h.guard(report.ScopeTriage, false, h.upload))
+		r.Get(Prefix+"/version", h.read(h.version))
 		r.Get(Prefix+"/vulndb", h.read(h.vulndb))
 		r.Post(Prefix+"/vulndb/check", h.guard(report.ScopeAdmin, true, h.checkBuilds))
 		r.Get(Prefix+"/vulndb/{checksum}", h.read(h.build))
@@ -219,6 +233,10 @@ func (h *handler) router() *chi.Mux {
 		r.Get(Prefix+"/reconciliations", h.read(h.reconciliations))
 		r.Get(Prefix+"/reconciliations/{id}", h.read(h.reconciliation))
 		r.Post(Prefix+"/reconciliations", h.guard(report.ScopeTriage, true, h.requestReconciliation))
+		r.Get(Prefix+"/tokens", h.guard(report.ScopeAdmin, true, h.listTokens))
+		r.Post(Prefix+"/tokens", h.guard(report.ScopeAdmin, true, h.createToken))
+		r.Delete(Prefix+"/tokens/{id}", h.guard(report.ScopeAdmin, true, h.revokeToken))
+		r.Get(Prefix+"/audit", h.guard(report.ScopeAdmin, true, h.auditLog))
 	})
 	return r
 }
@@ -236,7 +254,7 @@ func (h *handler) guard(need report.Scope, timed bool, next answer) http.Handler
 		who := principal(r.Context())
 		if !who.Scope.Allows(need) {
 			h.metrics.reject("forbidden")
-			httpserver.WriteProblem(w, r, errs.New(errs.Forbidden, "the token's scope %q does not allow this", who.Scope).
+			tellProblem(w, r, errs.New(errs.Forbidden, "the token's scope %q does not allow this", who.Scope).
 				WithHint("use a token with scope %s", need))
 			return
 		}
@@ -246,9 +264,15 @@ func (h *handler) guard(need report.Scope, timed bool, next answer) http.Handler
 			defer cancel()
 		}
 		if err := next(w, r, who); err != nil {
-			httpserver.WriteProblem(w, r, timely(r.Context(), err))
+			tellProblem(w, r, timely(r.Context(), err))
 		}
 	}
+}
+
+// tellProblem answers with an error, which the audit log is told first.
+func tellProblem(w http.ResponseWriter, r *http.Request, err error) {
+	changeOf(r).err = err
+	httpserver.WriteProblem(w, r, err)
 }
 
 // timed bounds what is done for a request from now on.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/http"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -13,10 +12,16 @@ import (
 	"github.com/tidewaiter/tidewaiter/internal/report"
 )
 
-// How often one address may come with a token that nobody knows.
 const (
+	// How often one address may come with a token that nobody knows.
 	failuresPerSecond = 5
 	failuresBurst     = 50
+	// How often one address may ask for what needs no token.
+	publicPerSecond = 20
+	publicBurst     = 100
+	// How many refusals of one caller the audit log keeps.
+	refusalsPerSecond = 1
+	refusalsBurst     = 100
 )
 
 type principalKey struct{}
@@ -50,29 +55,24 @@ func (h *handler) identify(r *http.Request) (report.Principal, error) {
 	// The limiter must not keep tokens in memory.
 	sum := sha256.Sum256([]byte(token))
 	key := string(sum[:])
-	if !h.tokens.knows(key) && h.failures.exhausted(address(r)) {
-		return report.Principal{}, tooMany(time.Second, "too many tokens from this address were refused")
+	if !h.good.Knows(key) && h.failures.Exhausted(httpserver.NetworkOf(r)) {
+		return report.Principal{}, httpserver.TooMany(time.Second, "too many tokens from this address were refused")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), h.RequestTimeout)
 	defer cancel()
 	who, err := h.Tokens.Authenticate(ctx, token)
 	if err != nil {
 		if errs.Is(err, errs.Unauthorized) {
-			h.tokens.forget(key)
-			h.failures.allow(address(r))
+			h.good.Forget(key)
+			h.failures.Allow(httpserver.NetworkOf(r))
 		}
 		return report.Principal{}, err
 	}
-	if pause := h.tokens.allow(key); pause > 0 {
-		return report.Principal{}, tooMany(pause, "the token %q asks too often", who.Token)
+	h.good.Allow(key)
+	if pause := h.tokens.Allow(who.Actor() + "\n" + who.Subject); pause > 0 {
+		return report.Principal{}, httpserver.TooMany(pause, "the token %q asks too often", who.Token)
 	}
 	return who, nil
-}
-
-func tooMany(pause time.Duration, format string, args ...any) error {
-	err := errs.New(errs.RateLimited, format, args...)
-	err.RetryAfter = max(pause, time.Second)
-	return err
 }
 
 // bearer reads the token of a request (RFC 6750, section 2.1).
@@ -84,20 +84,4 @@ func bearer(r *http.Request) (string, error) {
 			WithHint("send the header Authorization: Bearer tw_…; make a token with tidewaiter token create")
 	}
 	return token, nil
-}
-
-// address is where a request comes from, of IPv6 the network: one host has many
-// addresses in it. What proxies claim about their callers is not believed.
-func address(r *http.Request) string {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	addr := from.Addr().Unmap().WithZone("")
-	if addr.Is6() {
-		if network, err := addr.Prefix(64); err == nil {
-			return network.String()
-		}
-	}
-	return addr.String()
 }

@@ -45,7 +45,7 @@ func newBench(t *testing.T, w *postgrestest.World, change ...func(*api.Options))
 func newHandler(t *testing.T, w *postgrestest.World, change ...func(*api.Options)) http.Handler {
 	t.Helper()
 	o := api.Options{
-		Reader: w.Store, Hosts: hosts, Requests: requests{w.Store}, Reconciler: w.Store, SBOMs: converter{}, Versions: versions{}, Tokens: w.Store, Databases: w.Store,
+		Reader: w.Store, Hosts: hosts, Requests: requests{w.Store}, Reconciler: w.Store, SBOMs: converter{}, Versions: versions{}, Tokens: w.Store, Keyring: w.Store, Audit: w.Store, Databases: w.Store, Forgetter: w.Store,
 		Notifications: notifications{w.Store, nil},
 		RatePerSecond: 1e6, RateBurst: 1e6,
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/httpserver"
 	"github.com/tidewaiter/tidewaiter/internal/report"
 )
 
@@ -103,6 +104,6 @@ func (h *handler) startWaiting() (leave func(), err error) {
 		return func() { <-h.waiting; h.metrics.waiting.Dec() }, nil
 	default:
 		h.metrics.reject("rate_limited")
-		return nil, tooMany(5*time.Second, "too many requests wait for an answer")
+		return nil, httpserver.TooMany(5*time.Second, "too many requests wait for an answer")
 	}
 }

@@ -56,6 +56,7 @@ func (h *handler) redeliver(w http.ResponseWriter, r *http.Request, who report.P
 	if err != nil {
 		return err
 	}
+	changeOf(r).made("channel", queued.Channel)
 	h.Logger.InfoContext(r.Context(), "notification queued again", slog.String("token", who.Token),
 		slog.Int64("notification", id), slog.String("channel", queued.Channel))
 	return writeJSON(w, http.StatusAccepted, queued)
@@ -77,6 +78,9 @@ func (h *handler) testChannel(w http.ResponseWriter, r *http.Request, who report
 	if err != nil {
 		return err
 	}
+	c := changeOf(r)
+	c.about(tried.Channel)
+	c.made("delivered", tried.Delivered)
 	h.Logger.InfoContext(r.Context(), "notification channel tested", slog.String("token", who.Token),
 		slog.String("channel", tried.Channel), slog.Bool("delivered", tried.Delivered), slog.Int("status", tried.Status))
 	return reply(w, tried, nil)

@@ -51,6 +51,8 @@ func (h *handler) requestReconciliation(w http.ResponseWriter, r *http.Request, 
 	if err := readJSON(http.MaxBytesReader(w, r.Body, maxScanRequest), &asked, `{"registry": "NAME"}, with "repository" for one alone`); err != nil {
 		return err
 	}
+	c := changeOf(r)
+	c.about(asked.Registry)
 	registry, err := h.configured(r, asked.Registry)
 	if err != nil {
 		return err
@@ -59,6 +61,9 @@ func (h *handler) requestReconciliation(w http.ResponseWriter, r *http.Request, 
 	if err != nil {
 		return err
 	}
+	if repository != "" {
+		c.about(registry.Host + "/" + repository)
+	}
 	if err := mayCompare(who.Access, registry, repository); err != nil {
 		return err
 	}
@@ -66,6 +71,7 @@ func (h *handler) requestReconciliation(w http.ResponseWriter, r *http.Request, 
 	if err != nil {
 		return errs.Op("api: request reconciliation", err)
 	}
+	c.made("reconciliation", id)
 	h.Logger.InfoContext(r.Context(), "reconciliation requested", slog.String("token", who.Token),
 		slog.String("registry", registry.Name), slog.String("repository", repository), slog.Int64("reconciliation", id))
 	queued, err := h.Reader.Reconciliation(r.Context(), report.Access{}, id)

@@ -61,6 +61,8 @@ func TestEveryRouteIsInTheGuide(t *testing.T) {
 		path = strings.ReplaceAll(path, "/vulnerabilities/{id}", "/vulnerabilities/CVE-2021-44228")
 		path = strings.ReplaceAll(path, "/scans/{id}", "/scans/42")
 		path = strings.ReplaceAll(path, "/reconciliations/{id}", "/reconciliations/7")
+		path = strings.ReplaceAll(path, "/tokens/{id}", "/tokens/3")
+		path = strings.ReplaceAll(path, "/registries/{name}", "/registries/old")
 		path = strings.ReplaceAll(path, "/notifications/{id}", "/notifications/12")
 		path = strings.ReplaceAll(path, "/channels/{name}", "/channels/team-slack")
 		path = strings.ReplaceAll(path, "/vulndb/{checksum}", "/vulndb/sha256:3f2a91c0")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidewaiter/tidewaiter/internal/errs"
+	"github.com/tidewaiter/tidewaiter/internal/httpserver"
 	"github.com/tidewaiter/tidewaiter/internal/image"
 	"github.com/tidewaiter/tidewaiter/internal/report"
 	"github.com/tidewaiter/tidewaiter/internal/sbom"
@@ -29,7 +30,7 @@ func (h *handler) place(places chan struct{}, full string) (leave func(), err er
 		return func() { <-places }, nil
 	default:
 		h.metrics.reject("rate_limited")
-		return nil, tooMany(2*time.Second, "%s", full)
+		return nil, httpserver.TooMany(2*time.Second, "%s", full)
 	}
 }
 
@@ -84,6 +85,8 @@ func (h *handler) upload(w http.ResponseWriter, r *http.Request, who report.Prin
 	if !who.Access.Sees(ref.Name()) {
 		return hidden(ref)
 	}
+	c := changeOf(r)
+	c.about(ref.String())
 	leave, err := h.place(h.uploading, "too many SBOMs are being uploaded")
 	if err != nil {
 		return err
@@ -99,6 +102,7 @@ func (h *handler) upload(w http.ResponseWriter, r *http.Request, who report.Prin
 	if err != nil {
 		return errs.Op("api: take SBOM", err)
 	}
+	c.made("digest", string(digest), "scan", id)
 	h.Logger.InfoContext(r.Context(), "sbom uploaded", slog.String("token", who.Token), slog.String("image", ref.String()), slog.Int64("scan", id))
 	queued, err := h.Reader.Scan(r.Context(), report.Access{}, id)
 	if err != nil {

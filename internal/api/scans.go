@@ -61,10 +61,13 @@ func (h *handler) requestScan(w http.ResponseWriter, r *http.Request, who report
 	if err := readJSON(http.MaxBytesReader(w, r.Body, maxScanRequest), &asked, `{"image": "HOST/NAME:TAG"}`); err != nil {
 		return err
 	}
+	c := changeOf(r)
+	c.about(asked.Image)
 	ref, err := h.wanted(r, asked.Image)
 	if err != nil {
 		return err
 	}
+	c.about(ref.String())
 	if !who.Access.Sees(ref.Name()) {
 		return hidden(ref)
 	}
@@ -72,6 +75,7 @@ func (h *handler) requestScan(w http.ResponseWriter, r *http.Request, who report
 	if err != nil {
 		return errs.Op("api: request scan", err)
 	}
+	c.made("scan", id)
 	h.Logger.InfoContext(r.Context(), "scan requested", slog.String("token", who.Token), slog.String("image", ref.String()), slog.Int64("scan", id))
 	queued, err := h.Reader.Scan(r.Context(), report.Access{}, id)
 	if err != nil {

@@ -58,6 +58,7 @@ func (h *handler) checkBuilds(w http.ResponseWriter, r *http.Request, who report
 	if err := h.Databases.RequestBuildCheck(r.Context()); err != nil {
 		return errs.Op("api: request a look for a newer database", err)
 	}
+	changeOf(r).made()
 	h.Logger.InfoContext(r.Context(), "look for a newer vulnerability database requested", slog.String("token", who.Token))
 	found, err := h.builds(r.Context())
 	if err != nil {
@@ -85,6 +86,9 @@ func (h *handler) decide(w http.ResponseWriter, r *http.Request, who report.Prin
 	if err != nil {
 		return err
 	}
+	c := changeOf(r)
+	c.about(checksum)
+	c.made()
 	h.Logger.WarnContext(r.Context(), "vulnerability database decided about", slog.String("token", who.Token),
 		slog.String("word", word), slog.String("checksum", checksum))
 	found, err := h.Reader.Build(r.Context(), checksum)

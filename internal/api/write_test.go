@@ -230,12 +230,6 @@ func newBenchTimeout(t *testing.T, b *bench) *bench {
 	if _, err := tx.Exec(t.Context(), `LOCK TABLE repository IN ACCESS EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
-	o := api.Options{Reader: b.Store, Hosts: hosts, Requests: requests{b.Store}, Reconciler: b.Store, SBOMs: converter{}, Versions: versions{}, Tokens: b.Store, Databases: b.Store,
-		Notifications:  notifications{b.Store, nil},
-		RequestTimeout: 200 * time.Millisecond}
-	handler, err := api.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	handler := newHandler(t, b.World, func(o *api.Options) { o.RequestTimeout = 200 * time.Millisecond })
 	return serve(t, b.World, handler)
 }

@@ -87,7 +87,7 @@ func WriteProblem(w http.ResponseWriter, r *http.Request, err error) {
 // NotFound answers any request with a problem of kind NotFound; routers use it
 // for paths they do not know.
 func NotFound(w http.ResponseWriter, r *http.Request) {
-	WriteProblem(w, r, errs.New(errs.NotFound, "no such path: %.200q", r.URL.Path))
+	WriteProblem(w, r, errs.New(errs.NotFound, "no such path: %.200q", apiToken.ReplaceAllString(r.URL.Path, "tw_…")))
 }
 
 // MethodNotAllowed answers with status 405; routers use it for paths they know

@@ -2,7 +2,6 @@ package httpserver_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -34,7 +33,7 @@ func TestTraceRequests(t *testing.T) {
 	mux.Handle("POST /webhooks/{registry}", answer(http.StatusAccepted))
 	mux.Handle("GET /livez", answer(http.StatusOK))
 	mux.Handle("GET /panics", http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("x") }))
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	handler := httpserver.Chain(mux, httpserver.RequestID(nil), httpserver.TraceRequests(start),
 		httpserver.LogRequests(logger, httpserver.RoutePattern), httpserver.Recover(logger))
 	for _, r := range []*http.Request{

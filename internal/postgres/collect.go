@@ -29,6 +29,8 @@ type Retention struct {
 	Scans time.Duration `json:"scans"`
 	// Reconciliations is for comparisons of registries that ended.
 	Reconciliations time.Duration `json:"reconciliations"`
+	// Audit is for the audit log.
+	Audit time.Duration `json:"audit"`
 }
 
 // Figure counts what went of a table.

@@ -19,7 +19,7 @@ func stages(dry bool) []stage {
 		packageStage(dry), vulnerabilityStage(dry), findingStage(dry),
 	}
 	all = append(all, eventStages(dry)...)
-	return append(all, deliveryStage(dry), rejectionStage(dry), rejectionHourStage(dry), scanStage(dry), reconciliationStage(dry))
+	return append(all, deliveryStage(dry), rejectionStage(dry), rejectionHourStage(dry), scanStage(dry), reconciliationStage(dry), auditStage(dry))
 }
 
 // rehearse goes through all stages without changing anything. What would be gone

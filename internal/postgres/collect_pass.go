@@ -125,6 +125,6 @@ func (p pass) cutoffs(r Retention) pgx.NamedArgs {
 	return pgx.NamedArgs{
 		"untagged": before(r.Untagged), "gone": before(r.Gone), "sboms": before(r.Documents), "history": before(r.History),
 		"events": before(r.Events), "deliveries": before(r.Deliveries), "scans": before(r.Scans),
-		"reconciliations": before(r.Reconciliations), "grace": before(minAge), "hours": before(keptHours),
+		"reconciliations": before(r.Reconciliations), "audit": before(r.Audit), "grace": before(minAge), "hours": before(keptHours),
 	}
 }

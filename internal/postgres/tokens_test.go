@@ -21,7 +21,7 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := store.Authenticate(t.Context(), token)
-	want := report.Principal{Token: "ci", Scope: report.ScopeTriage, Access: report.Access{Prefixes: []string{"registry.example.com/team/"}}}
+	want := report.Principal{Token: "ci", TokenID: 1, Scope: report.ScopeTriage, Access: report.Access{Prefixes: []string{"registry.example.com/team/"}}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("%v, principal (-want +got):\n%s", err, diff)
 	}
@@ -29,18 +29,85 @@ func TestTokens(t *testing.T) {
 	if err := pool.QueryRow(t.Context(), `SELECT api_token::text FROM api_token`).Scan(&stored); err != nil || strings.Contains(stored, token[3:]) {
 		t.Errorf("row = %q, %v; the token itself must not be kept", stored, err)
 	}
-	if err := store.RevokeToken(t.Context(), "ci"); err != nil {
-		t.Fatal(err)
+	if gone, err := store.RevokeTokenNamed(t.Context(), "ci", report.Change{Actor: "cli:root"}); err != nil || gone.RevokedAt == nil || gone.RevokedBy != "cli:root" {
+		t.Fatal(gone, err)
 	}
 	if _, err := store.Authenticate(t.Context(), token); !errs.Is(err, errs.Unauthorized) {
 		t.Errorf("revoked token: %v, want unauthorized", err)
 	}
-	list, err := store.ListTokens(t.Context())
-	if err != nil || len(list) != 1 || list[0].RevokedAt == nil || list[0].LastUsedAt == nil || list[0].ExpiresAt != nil {
-		t.Errorf("tokens = %+v, %v", list, err)
+	list, err := store.ListTokens(t.Context(), report.Access{}, report.TokenFilter{}, report.Page{})
+	if err != nil || len(list.Items) != 1 {
+		t.Fatalf("tokens = %+v, %v", list, err)
 	}
-	if err := store.RevokeToken(t.Context(), "nobody"); !errs.Is(err, errs.NotFound) {
+	if got := list.Items[0]; got.RevokedAt == nil || got.LastUsedAt == nil || got.ExpiresAt != nil || got.CreatedBy != report.ActorSystem {
+		t.Errorf("token = %+v", got)
+	}
+	if _, err := store.RevokeTokenNamed(t.Context(), "nobody", report.Change{}); !errs.Is(err, errs.NotFound) {
 		t.Errorf("revoking an unknown token: %v, want not found", err)
+	}
+	log, err := store.Audit(t.Context(), report.AuditFilter{}, report.Page{})
+	if err != nil || len(log.Items) != 2 || log.Items[0].Action != "token.revoke" || log.Items[0].Actor != "cli:root" || log.Items[1].Action != "token.create" ||
+		log.Items[1].Object != "ci" || log.Items[1].Detail["scope"] != "triage" {
+		t.Errorf("audit log = %+v, %v", log, err)
+	}
+}
+
+// The first listing of a limited caller must not show what sees more, page by page.
+func TestTokensOfALimitedCaller(t *testing.T) {
+	store := postgres.New(pgtest.New(t))
+	all := map[string][]string{
+		"all": nil, "a-team": {"r.example/team"}, "b-inner": {"r.example/team/web"}, "c-both": {"r.example/team/web", "r.example/other"},
+		"d-neighbour": {"r.example/team2"}, "e-host": {"r.example"},
+	}
+	ids := map[string]int64{}
+	for name, prefixes := range all {
+		made, err := store.IssueToken(t.Context(), report.NewToken{Name: name, Scope: report.ScopeRead, Prefixes: prefixes}, report.Change{Actor: "token:x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[name] = made.ID
+	}
+	access := report.Access{Prefixes: []string{"r.example/team/"}}
+	var got []string
+	for p := (report.Page{Limit: 1}); ; {
+		list, err := store.ListTokens(t.Context(), access, report.TokenFilter{}, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, token := range list.Items {
+			got = append(got, token.Name)
+		}
+		if p.Cursor = list.NextCursor; p.Cursor == "" {
+			break
+		}
+	}
+	if diff := cmp.Diff([]string{"a-team", "b-inner"}, got); diff != "" {
+		t.Error(diff)
+	}
+	for name, id := range ids {
+		_, err := store.RevokeToken(t.Context(), access, id, report.Change{Actor: "token:x"})
+		if seen := access.Covers(all[name]); seen != (err == nil) || !seen && !errs.Is(err, errs.NotFound) {
+			t.Errorf("revoking %s: %v, covered: %v", name, err, seen)
+		}
+	}
+}
+
+// Who was revoked a moment ago makes no successor.
+func TestARevokedTokenMakesNone(t *testing.T) {
+	store := postgres.New(pgtest.New(t))
+	parent, err := store.IssueToken(t.Context(), report.NewToken{Name: "parent", Scope: report.ScopeAdmin}, report.Change{Actor: "cli:root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	child := report.NewToken{Name: "child", Scope: report.ScopeRead, Parent: parent.ID}
+	if _, err := store.RevokeToken(t.Context(), report.Access{}, parent.ID, report.Change{Actor: "cli:root"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.IssueToken(t.Context(), child, report.Change{Actor: "token:parent"}); !errs.Is(err, errs.Unauthorized) {
+		t.Errorf("%v, want unauthorized", err)
+	}
+	if list, err := store.ListTokens(t.Context(), report.Access{}, report.TokenFilter{Name: "child"}, report.Page{}); err != nil || len(list.Items) != 0 {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 
@@ -110,8 +177,10 @@ func TestCreateTokenRefuses(t *testing.T) {
 		{"no name", "", report.ScopeRead, nil, time.Time{}, errs.Invalid, "name"},
 		{"an unknown scope", "a", "root", nil, time.Time{}, errs.Invalid, "scope"},
 		{"an empty prefix, which would hide all", "a", report.ScopeRead, []string{"/"}, time.Time{}, errs.Invalid, "prefixes"},
+		{"the name of the first one", "initial-admin", report.ScopeRead, nil, time.Time{}, errs.Invalid, "name"},
+		{"a token for a name", "tw_" + strings.Repeat("x", 43), report.ScopeRead, nil, time.Time{}, errs.Invalid, "name"},
 		{"a wildcard", "a", report.ScopeRead, []string{"host/team/*"}, time.Time{}, errs.Invalid, "prefixes"},
-		{"a past end", "a", report.ScopeRead, nil, time.Unix(1, 0), errs.Invalid, "expires"},
+		{"a past end", "a", report.ScopeRead, nil, time.Unix(1, 0), errs.Invalid, "expires_at"},
 	}
 	for _, tt := range tests {
 		_, err := store.CreateToken(t.Context(), tt.token, tt.scope, tt.prefixes, tt.expires)
