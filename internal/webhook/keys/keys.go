@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
+	"github.com/tidewaiter/tidewaiter/internal/jwks"
 	"github.com/tidewaiter/tidewaiter/internal/outbound"
 )
 
@@ -45,8 +46,8 @@ type Keys struct {
 	flights singleflight.Group
 
 	mu           sync.Mutex
-	certificates map[string]certificate // by URL
-	sets         map[string]*remoteSet  // by URL
+	certificates map[string]certificate  // by URL
+	sets         map[string]*jwks.Remote // by URL
 
 	certificateRate, confirmRate *rate.Limiter
 }
@@ -81,7 +82,7 @@ func New(o Options) (*Keys, error) {
 		metrics:         o.Metrics.orUnregistered(),
 		now:             o.Now,
 		certificates:    map[string]certificate{},
-		sets:            map[string]*remoteSet{},
+		sets:            map[string]*jwks.Remote{},
 		certificateRate: rate.NewLimiter(rate.Every(certificatePause), certificateBurst),
 		confirmRate:     rate.NewLimiter(rate.Every(confirmPause), confirmBurst),
 	}, nil
