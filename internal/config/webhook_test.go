@@ -92,7 +92,7 @@ func TestWebhookKeysThatAreNone(t *testing.T) {
 		{"empty", "sns.pem", "", "", "line 10: registries[0].webhook.auth.certificate_file: DIR/sns.pem is empty"},
 		{"no certificate", "sns.pem", "hello", "", "line 10: registries[0].webhook.auth.certificate_file: holds no certificate in PEM form"},
 		{"large", "sns.pem", strings.Repeat("x", maxKeyFile+1), "", "line 10: registries[0].webhook.auth.certificate_file: DIR/sns.pem is larger than 256KiB"},
-		{"no keys", "issuer.jwks", "{}", "", "line 20: registries[1].webhook.auth.jwks_file: holds no public RSA or EC key for signatures"},
+		{"no keys", "issuer.jwks", "{}", "", "line 20: registries[1].webhook.auth.jwks_file: holds no public key for signatures"},
 		{"missing", "", "", "certificate_file: sns.pem -> certificate_file: none.pem", "line 10: registries[0].webhook.auth.certificate_file: open DIR/none.pem: no such file or directory"},
 		{"no topic", "", "", "topics: -> # topics:", "line 7: registries[0].webhook.auth.topics: is empty; name the ARN of the topic: Amazon signs the messages of everybody's topics"},
 		{"no topic's name", "", "", "arn:aws:sns:eu-west-1:444455556666:ecr -> ecr", `line 9: registries[0].webhook.auth.topics[0]: "ecr" is not the ARN of a topic; write it as arn:aws:sns:eu-west-1:444455556666:name`},

@@ -43,6 +43,21 @@ const maxReading = 128
 // requests are refused.
 func WithKeys(keys Keys) Option { return func(h *handler) { h.keys = keys } }
 
+// rateBurst is how many times a second's requests may come at once: a registry
+// tells of many pushes or deletions together.
+const rateBurst = 10
+
+// WithRate bounds the requests per second that one address may send to one
+// endpoint; ten times as many may come at once. What is beyond is refused before
+// it is read. Zero, as without the option, is no bound.
+func WithRate(perSecond int) Option {
+	return func(h *handler) {
+		if perSecond > 0 {
+			h.rate = httpserver.NewLimiter(float64(perSecond), rateBurst*perSecond)
+		}
+	}
+}
+
 // WithRejections sets who is told of every request that was refused or not
 // stored: the endpoint's registry, the status, the reason as metrics have it and
 // the words the sender was told. It is called before the answer and must not
@@ -60,6 +75,7 @@ type handler struct {
 	metrics   Metrics
 	logger    *slog.Logger
 	keys      Keys
+	rate      *httpserver.Limiter // nil for no bound
 	rejected  func(registry string, status int, reason, detail string)
 	now       func() time.Time
 }
@@ -99,6 +115,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	path, _ := strings.CutPrefix(r.URL.Path, pathPrefix)
 	registry, rest, more := strings.Cut(path, "/")
 	d, ok := h.endpoints[registry]
+	if !ok {
+		registry = "" // what is no endpoint counts as one
+	}
+	if pause := h.tooOften(r, registry); pause > 0 {
+		h.reject(w, r, registry, httpserver.TooMany(pause, "webhook: too many requests from this address"))
+		return
+	}
 	switch {
 	case !ok, more && d.Auth.Kind != AuthPath:
 		h.reject(w, r, "", errs.New(errs.NotFound, "webhook: there is no such endpoint").
@@ -111,6 +134,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.receive(w, r, d, rest)
 	}
+}
+
+// tooOften returns how long the sender has to pause; zero for not at all.
+func (h *handler) tooOften(r *http.Request, registry string) time.Duration {
+	if h.rate == nil {
+		return 0
+	}
+	return h.rate.Allow(registry + "\n" + httpserver.NetworkOf(r))
 }
 
 // receive is the way of a request: verify, read, parse, store, answer.
