@@ -46,6 +46,8 @@ type Reader interface {
 	Deliveries(ctx context.Context, access Access, filter DeliveryFilter, page Page) (List[Delivery], error)
 	Reconciliations(ctx context.Context, access Access, filter ReconciliationFilter, page Page) (List[Reconciliation], error)
 	Reconciliation(ctx context.Context, access Access, id int64) (ReconciliationReport, error)
+	// Schema is the number of the newest migration that the store has.
+	Schema(ctx context.Context) (int64, error)
 	Builds(ctx context.Context) (Builds, error)
 	// Build returns the newest build of a database with what it changes for each
 	// distro and ecosystem. The checksum may be shortened to the first eight digits
