@@ -84,10 +84,14 @@ func (c comparison) run(ctx context.Context, tx pgx.Tx) error {
 		before = strconv.FormatInt(c.build, 10) + "/" + inventories // builds since moved what it has with their switch
 	}
 	state := stateOf(c.build, live)
-	if before == state {
-		return nil
-	}
 	came, went := difference(live, known), difference(known, live)
+	if before == state {
+		if len(came)+len(went) == 0 {
+			return nil
+		}
+		// The findings are right; the version before kept no list of what they are of.
+		return c.remember(ctx, tx, state, came, went)
+	}
 	if before == stateOf(c.build, known) || before == "" && len(known) == 0 {
 		err = applyChange(ctx, tx, c, live, came, went)
 	} else if _, err = tx.Exec(ctx, freePlanner); err == nil {
