@@ -37,14 +37,14 @@ func TestWriteTokens(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	before, after := now.Add(-time.Hour), now.Add(time.Hour)
 	tokens := []report.Token{
-		{Name: "ci", Scope: report.ScopeTriage, Prefixes: []string{"a.example/x/", "b.example/"}, CreatedAt: before, ExpiresAt: &after, LastUsedAt: &before},
+		{Name: "ci", Scope: report.ScopeTriage, Prefixes: []string{"a.example/x/", "b.example/"}, CreatedAt: before, CreatedBy: "cli:root", ExpiresAt: &after, LastUsedAt: &before},
 		{Name: "old", Scope: report.ScopeRead, CreatedAt: before, ExpiresAt: &before},
-		{Name: "gone", Scope: report.ScopeAdmin, CreatedAt: before, RevokedAt: &before},
+		{ID: 7, Name: "gone", Scope: report.ScopeAdmin, CreatedAt: before, CreatedBy: "token:\x1b", RevokedAt: &before},
 	}
-	want := `NAME  SCOPE   REPOSITORIES             CREATED               LAST USED             STATE
-ci    triage  a.example/x/ b.example/  2026-01-02T02:04:05Z  2026-01-02T02:04:05Z  good until 2026-01-02T04:04:05Z
-old   read    all                      2026-01-02T02:04:05Z  never                 expired
-gone  admin   all                      2026-01-02T02:04:05Z  never                 revoked
+	want := `NAME  SCOPE   REPOSITORIES             CREATED               BY          LAST USED             STATE
+ci    triage  a.example/x/ b.example/  2026-01-02T02:04:05Z  cli:root    2026-01-02T02:04:05Z  good until 2026-01-02T04:04:05Z
+old   read    all                      2026-01-02T02:04:05Z  -           never                 expired
+gone  admin   all                      2026-01-02T02:04:05Z  token:\x1b  never                 revoked
 `
 	var out bytes.Buffer
 	if err := writeTokens(&out, tokens, now); err != nil {
@@ -59,10 +59,12 @@ gone  admin   all                      2026-01-02T02:04:05Z  never              
 	}
 	wantJSON := `[
   {
+    "id": 7,
     "name": "gone",
     "scope": "admin",
     "prefixes": [],
     "created_at": "2026-01-02T02:04:05Z",
+    "created_by": "token:\u001b",
     "revoked_at": "2026-01-02T02:04:05Z"
   }
 ]
