@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 SHARED ?= ../shared
 BENCH ?= # more arguments of bench-engine and bench-rematch
+BENCH_IMAGES := alpine-3.14 alpine-3.16-py debian-12 go-app micro-01 micro-02 micro-03 micro-04 micro-05 micro-06 py-django windows-app # of the corpus, whose packages bench-rematch draws
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -32,13 +33,21 @@ race: ## run the tests that touch neither syft nor grype with the race detector
 	go list -f '{{.ImportPath}} {{join .Deps " "}} {{join .TestImports " "}} {{join .XTestImports " "}}' ./... \
 	  | grep -v -e anchore/ -e internal/app -e internal/match -e internal/catalog | cut -d' ' -f1 | xargs go test -race
 
+.PHONY: test-deploy
+test-deploy: ## check chart, kustomizations, compose file and Dockerfile
+	cd deploy/test && go vet ./... && go test ./...
+
+.PHONY: test-container
+test-container: ## build the image and push one through docker-compose.yml; as root on Debian
+	deploy/test/container.sh
+
 .PHONY: parity
 parity: ## compare with syft and the grype CLI over images and databases in SHARED=DIR
 	TIDEWAITER_SHARED=$(abspath $(SHARED)) go test -tags parity -run TestParity -timeout 3h -v ./internal/catalog ./internal/match ./internal/app
 
 .PHONY: chaos
 chaos: ## kill the service and its database during pushes and changes of build, lose deliveries, send hostile images
-	go test -tags chaos -run "TestEveryPush|TestNothingPushed|TestAChangeOfBuild|TestHostile|TestTheServiceStays" -timeout 120m -v ./internal/app
+	go test -tags chaos -run "TestEveryPush|TestRestarting|TestNothingPushed|TestAChangeOfBuild|TestHostile|TestTheServiceStays" -timeout 120m -v ./internal/app
 	go test -tags chaos -run TestTwoThousand -timeout 30m -v ./internal/reconcile
 
 .PHONY: bench
@@ -56,9 +65,12 @@ bench-engine: build ## measure the scan engine beside the raw limit and the gryp
 	  --tidewaiter bin/tidewaiter --grype bin/grype $(BENCH)
 
 .PHONY: bench-rematch
-bench-rematch: ## measure a change of database over 100,000 images that are made up, with databases and SBOMs in SHARED=DIR
-	go run ./cmd/bench rematch --before $(SHARED)/data/vulndb/small-old --after $(SHARED)/data/vulndb/small \
-	  $(addprefix --sbom ,$(wildcard $(SHARED)/data/vulndb/sboms/*.json)) $(BENCH)
+bench-rematch: build ## measure a change of database over 100,000 images made of the packages of the images, databases and SBOMs in SHARED=DIR
+	go build -o bin/grype github.com/anchore/grype/cmd/grype
+	mkdir -p bin/sboms
+	for image in $(BENCH_IMAGES); do bin/tidewaiter scan -q -o syft-json --db $(firstword $(wildcard $(SHARED)/data/vulndb/small/*.tar.zst)) --file bin/sboms/$$image.json oci-dir:$(SHARED)/data/images:$$image; done
+	go run ./cmd/bench rematch --before $(SHARED)/data/vulndb/small-old --after $(SHARED)/data/vulndb/small --grype bin/grype \
+	  $(addprefix --sbom ,$(wildcard $(SHARED)/data/vulndb/sboms/*.json)) $(addprefix --sbom bin/sboms/,$(addsuffix .json,$(BENCH_IMAGES))) $(BENCH)
 
 .PHONY: fmt
 fmt: ## format the code

@@ -53,7 +53,10 @@ func (c *serveCmd) Run(ctx context.Context, out *output) error {
 	slog.SetDefault(logger)
 	build := telemetry.ReadBuild(version)
 	logger.InfoContext(ctx, "starting", "version", build.Version, "revision", build.Revision)
-	service, err := app.New(ctx, app.Options{Config: loaded, Logger: logger, Registry: telemetry.NewRegistry(build), Catalogues: true})
+	if share := limitMemory(loaded.Workers); share != 0 {
+		logger.InfoContext(ctx, "keeping within the memory of this container", "bytes", share)
+	}
+	service, err := app.New(ctx, app.Options{Config: loaded, Logger: logger, Registry: telemetry.NewRegistry(build), Build: build, Catalogues: true, Console: out.Stderr})
 	if err != nil {
 		return databaseError(err)
 	}
