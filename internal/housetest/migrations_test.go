@@ -37,6 +37,7 @@ var harmless = map[string]string{
 	"00009 CREATE OR REPLACE FUNCTION package_verdicts":                  "the same answer, found by another way",
 	"00007 DROP INDEX CONCURRENTLY IF EXISTS scan_due":                   "claims of the version before sort what waits instead: slower, for the minutes of the update",
 	"00011 CREATE TRIGGER finding_event_outbox":                          "it does nothing before a process of the new version keeps a rule",
+	"00018 DROP INDEX CONCURRENTLY IF EXISTS inventory_package_package":  "the new one answers the same questions",
 	"00013 CREATE INDEX finding_event_vulnerability ON finding_event":    "a partitioned table takes no concurrent index; it holds at most a year of events and is built in seconds",
 	"00013 CREATE INDEX repository_finding_likely ON repository_finding": "partial, on a column that is false everywhere: it is empty, and the table is read once",
 	"00013 CREATE INDEX vulnerability_epss ON vulnerability":             "a row per record of what was matched, some ten thousands",

@@ -15,10 +15,16 @@ func (s *Store) LiveHolders(ctx context.Context, access report.Access, packages 
 			return err
 		}
 		q := holdersQuery{access: access, inventories: inventories, limit: size}
-		if everywhere, err = q.pages(func(q holdersQuery) ([]hitRow, error) { return q.everywhere(ctx, at) }); err != nil {
+		described := func(images []standingImage, err error) ([]hitRow, error) {
+			if err != nil {
+				return nil, err
+			}
+			return describeImages(ctx, at, images)
+		}
+		if everywhere, err = q.pages(func(q holdersQuery) ([]hitRow, error) { return described(q.everywhere(ctx, at)) }); err != nil {
 			return err
 		}
-		walked, err = q.pages(func(q holdersQuery) ([]hitRow, error) { return q.walk(ctx, at, atOnce) })
+		walked, err = q.pages(func(q holdersQuery) ([]hitRow, error) { return described(q.walk(ctx, at, atOnce)) })
 		return err
 	})
 	return everywhere, walked, err

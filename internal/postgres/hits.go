@@ -115,20 +115,27 @@ func holdingInventories(ctx context.Context, at snapshot, h holders) ([]int64, e
 // in order; below, by going from the inventories to their images.
 const (
 	fewInventories     = 2000
-	repositoriesAtOnce = 200
+	repositoriesAtOnce = 50
 )
 
 // liveHolders lists images behind live tags that have one of the inventories,
 // in order of registry, repository and digest, from behind the key.
 func liveHolders(ctx context.Context, at snapshot, access report.Access, inventories []int64, after bool, key hitKey, limit int) ([]hitRow, error) {
-	q := holdersQuery{access: access, inventories: inventories, after: after, key: key, limit: limit}
-	switch {
-	case len(inventories) == 0:
+	if len(inventories) == 0 {
 		return nil, nil
-	case len(inventories) <= fewInventories:
-		return q.everywhere(ctx, at)
 	}
-	return q.walk(ctx, at, repositoriesAtOnce)
+	q := holdersQuery{access: access, inventories: inventories, after: after, key: key, limit: limit}
+	way := q.everywhere
+	if len(inventories) > fewInventories {
+		way = func(ctx context.Context, at snapshot) ([]standingImage, error) {
+			return q.walk(ctx, at, repositoriesAtOnce)
+		}
+	}
+	found, err := way(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	return describeImages(ctx, at, found)
 }
 
 // holdersQuery is what liveHolders was asked for.
@@ -140,26 +147,80 @@ type holdersQuery struct {
 	limit       int
 }
 
-// walk goes through the repositories in order, so many at once, until it has
-// the rows that were asked for.
-func (q holdersQuery) walk(ctx context.Context, at snapshot, atOnce int) ([]hitRow, error) {
-	var found []hitRow
-	limit, next := q.limit, repositoryStep{Registry: q.key.Registry, Name: q.key.Repository}
-	for {
+// standingImage is an image behind a live tag of a repository.
+type standingImage struct {
+	RepositoryID int64
+	ManifestID   int64
+	InventoryID  int64
+}
+
+const (
+	standingImages = `
+		SELECT rm.repository_id, m.id AS manifest_id, m.inventory_id
+		  FROM repository_manifest rm
+		  JOIN manifest m ON m.id = rm.manifest_id
+		  JOIN repository r ON r.id = rm.repository_id
+		  JOIN registry g ON g.id = r.registry_id
+		 WHERE ` + standing + ` AND ` + visible + `
+		   AND (NOT @after OR (g.name, r.name, m.digest) > (@registry, @repository, @digest))`
+	inOrder = ` ORDER BY g.name, r.name, m.digest`
+)
+
+func (q holdersQuery) args() pgx.NamedArgs {
+	return pgx.NamedArgs{
+		"prefixes": prefixes(q.access), "after": q.after, "registry": q.key.Registry, "repository": q.key.Repository, "digest": q.key.Digest,
+	}
+}
+
+// everywhere goes from the inventories to their images.
+func (q holdersQuery) everywhere(ctx context.Context, at snapshot) ([]standingImage, error) {
+	const query = standingImages + ` AND m.inventory_id = ANY (@inventories)` + inOrder + ` LIMIT @limit`
+	args := q.args()
+	args["inventories"], args["limit"] = q.inventories, q.limit
+	return rows[standingImage](ctx, at, query, args)
+}
+
+// walk goes through the repositories in order, so many at first, until it has
+// as many images as were asked for. It compares inventories itself: of a list
+// of thousands the planner expects a handful, and takes its way from them.
+func (q holdersQuery) walk(ctx context.Context, at snapshot, atOnce int) ([]standingImage, error) {
+	wanted := make(map[int64]bool, len(q.inventories))
+	for _, id := range q.inventories {
+		wanted[id] = true
+	}
+	var found []standingImage
+	next := repositoryStep{Registry: q.key.Registry, Name: q.key.Repository}
+	for ; ; atOnce = min(2*atOnce, 1000) {
 		repositories, err := q.repositoriesFrom(ctx, at, next, atOnce+1)
 		if err != nil {
 			return nil, err
 		}
-		q.limit = limit - len(found)
-		part, err := q.in(ctx, at, repositories[:min(len(repositories), atOnce)])
+		images, err := q.in(ctx, at, repositories[:min(len(repositories), atOnce)])
 		if err != nil {
 			return nil, err
 		}
-		if found = append(found, part...); len(found) == limit || len(repositories) <= atOnce {
+		for _, i := range images {
+			if wanted[i.InventoryID] && len(found) < q.limit {
+				found = append(found, i)
+			}
+		}
+		if len(found) == q.limit || len(repositories) <= atOnce {
 			return found, nil
 		}
 		next = repositories[atOnce]
 	}
+}
+
+// in lists the images of some repositories.
+func (q holdersQuery) in(ctx context.Context, at snapshot, repositories []repositoryStep) ([]standingImage, error) {
+	const query = standingImages + ` AND m.inventory_id IS NOT NULL AND rm.repository_id = ANY (@repositories)` + inOrder
+	ids := make([]int64, len(repositories))
+	for i, r := range repositories {
+		ids[i] = r.ID
+	}
+	args := q.args()
+	args["repositories"] = ids
+	return rows[standingImage](ctx, at, query, args)
 }
 
 // repositoryStep is a repository on the way through all of them.
@@ -182,48 +243,22 @@ func (q holdersQuery) repositoriesFrom(ctx context.Context, at snapshot, from re
 	})
 }
 
-// The page is cut before tags are put together: an image may have many.
-const (
-	holdersOf = `
-		WITH holder AS (
-			SELECT g.name AS registry, g.host, r.name AS repository, r.id AS repository_id,
-			       m.id AS manifest_id, m.digest, m.os, m.architecture, m.variant, m.inventory_id
-			  FROM manifest m
-			  JOIN repository_manifest rm ON rm.manifest_id = m.id
-			  JOIN repository r ON r.id = rm.repository_id
-			  JOIN registry g ON g.id = r.registry_id
-			 WHERE m.inventory_id = ANY (@inventories) AND ` + standing + `
-			   AND (NOT @after OR (g.name, r.name, m.digest) > (@registry, @repository, @digest))
-			   AND ` + visible
-	holdersTagged = `
-			 ORDER BY g.name, r.name, m.digest
-			 LIMIT @limit
-		)
-		SELECT h.registry, h.host, h.repository, h.digest, h.os, h.architecture, h.variant, h.inventory_id, l.tags, l.tags_total
-		  FROM holder h
+// describeImages tells what a page shows of images, in their order. Tags are put
+// together here, when the page is cut: an image may have many.
+func describeImages(ctx context.Context, at snapshot, images []standingImage) ([]hitRow, error) {
+	const query = `
+		SELECT g.name AS registry, g.host, r.name AS repository, m.digest, m.os, m.architecture, m.variant, m.inventory_id, l.tags, l.tags_total
+		  FROM unnest(@repositories::bigint[], @manifests::bigint[]) WITH ORDINALITY AS i (repository_id, manifest_id, position)
+		  JOIN repository r ON r.id = i.repository_id
+		  JOIN registry g ON g.id = r.registry_id
+		  JOIN manifest m ON m.id = i.manifest_id
 		 CROSS JOIN LATERAL (
 			SELECT (array_agg(DISTINCT l.tag ORDER BY l.tag))[1:@tags] AS tags, count(DISTINCT l.tag) AS tags_total
-			  FROM live_image l WHERE l.repository_id = h.repository_id AND l.manifest_id = h.manifest_id) l
-		 ORDER BY h.registry, h.repository, h.digest`
-)
-
-func (q holdersQuery) everywhere(ctx context.Context, at snapshot) ([]hitRow, error) {
-	return rows[hitRow](ctx, at, holdersOf+holdersTagged, q.args(nil))
-}
-
-// in looks at some repositories only.
-func (q holdersQuery) in(ctx context.Context, at snapshot, repositories []repositoryStep) ([]hitRow, error) {
-	const query = holdersOf + ` AND rm.repository_id = ANY (@repositories)` + holdersTagged
-	ids := make([]int64, len(repositories))
-	for i, r := range repositories {
-		ids[i] = r.ID
+			  FROM live_image l WHERE l.repository_id = i.repository_id AND l.manifest_id = i.manifest_id) l
+		 ORDER BY i.position`
+	repositories, manifests := make([]int64, len(images)), make([]int64, len(images))
+	for n, i := range images {
+		repositories[n], manifests[n] = i.RepositoryID, i.ManifestID
 	}
-	return rows[hitRow](ctx, at, query, q.args(ids))
-}
-
-func (q holdersQuery) args(repositories []int64) pgx.NamedArgs {
-	return pgx.NamedArgs{
-		"inventories": q.inventories, "repositories": repositories, "prefixes": prefixes(q.access), "tags": report.MaxTags,
-		"after": q.after, "registry": q.key.Registry, "repository": q.key.Repository, "digest": q.key.Digest, "limit": q.limit,
-	}
+	return rows[hitRow](ctx, at, query, pgx.NamedArgs{"repositories": repositories, "manifests": manifests, "tags": report.MaxTags})
 }

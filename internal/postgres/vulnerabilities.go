@@ -47,7 +47,7 @@ func holding(matches []namedMatch) holders {
 		SELECT v.inventory_id, p.type, p.name, p.version, p.language, p.purl,
 		       (array_agg(v.fix_state ORDER BY array_position(ARRAY['fixed', 'not-fixed', 'wont-fix', 'unknown'], v.fix_state)))[1] AS fix_state,
 		       COALESCE(max(NULLIF(v.suggested_version, '')), '') AS suggested_version
-		  FROM verdicts(@inventories::bigint[], @build) v JOIN package p ON p.id = v.package_id
+		  FROM package_verdicts(@inventories::bigint[], @packages::bigint[], @build) v JOIN package p ON p.id = v.package_id
 		 WHERE v.match_id = ANY (@matches) AND v.ignored = ''
 		 GROUP BY v.inventory_id, p.id
 		 ORDER BY v.inventory_id, p.type, p.name, p.version, p.purl`
@@ -70,7 +70,11 @@ func holding(matches []namedMatch) holders {
 	slices.Sort(h.packages)
 	h.packages = slices.Compact(h.packages)
 	h.tell = func(ctx context.Context, at snapshot, inventories []int64) (map[int64][]report.HitPackage, error) {
-		found, err := rows[row](ctx, at, query, pgx.NamedArgs{"inventories": inventories, "matches": ids, "build": at.buildID})
+		packages, err := withTwins(ctx, at, h.packages)
+		if err != nil {
+			return nil, err
+		}
+		found, err := rows[row](ctx, at, query, pgx.NamedArgs{"inventories": inventories, "packages": packages, "matches": ids, "build": at.buildID})
 		out := map[int64][]report.HitPackage{}
 		for _, r := range found {
 			out[r.InventoryID] = append(out[r.InventoryID], report.HitPackage{
@@ -81,6 +85,20 @@ func holding(matches []namedMatch) holders {
 		return out, err
 	}
 	return h
+}
+
+// withTwins adds the packages of the same type, name and version: what one of
+// them suppresses counts for the others in its image.
+func withTwins(ctx context.Context, at snapshot, packages []int64) ([]int64, error) {
+	const query = `
+		SELECT DISTINCT q.id FROM package p
+		  JOIN package q ON q.name = p.name AND q.type = p.type AND q.version = p.version
+		 WHERE p.id = ANY ($1)`
+	found, err := at.Query(ctx, query, packages)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(found, pgx.RowTo[int64])
 }
 
 // VulnerabilityImages lists the images behind live tags in which a
