@@ -134,6 +134,14 @@ func newChaos(t *testing.T) *chaos {
 // newChaosAt starts a service at an address, beside a registry; extra is another
 // line of that registry's configuration.
 func newChaosAt(t *testing.T, address string, registry *localregistry.Registry, extra string) *chaos {
+	c := prepareChaos(t, address, registry, extra)
+	c.start()
+	t.Cleanup(c.kill)
+	return c
+}
+
+// prepareChaos makes everything ready for a service and starts none.
+func prepareChaos(t *testing.T, address string, registry *localregistry.Registry, extra string) *chaos {
 	dir := t.TempDir()
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -150,8 +158,6 @@ func newChaosAt(t *testing.T, address string, registry *localregistry.Registry, 
 	}
 	t.Cleanup(c.pool.Close)
 	c.configure(dir, server.URL())
-	c.start()
-	t.Cleanup(c.kill)
 	return c
 }
 
