@@ -45,17 +45,17 @@ func (a *App) newCataloger() *catalog.Cataloger {
 
 // workerOptions say what processes that read images may take and reach.
 func workerOptions(c config.Config) sandbox.Options {
-	stage := c.LayerCacheDir()
+	temp, stage := absolute(c.TempDir), absolute(c.LayerCacheDir())
 	var readable []string
 	if stage != "" {
 		readable = append(readable, stage)
 	} else {
-		stage = c.TempDir
+		stage = temp
 	}
 	return sandbox.Options{
 		Args: []string{CatalogWorker}, Count: c.Workers.Count, Jobs: c.Workers.ImagesPerProcess, Memory: int64(c.Limits.Memory),
 		Private: []sandbox.Room{
-			{Parent: c.TempDir, Bytes: int64(c.Limits.TempBytes)},
+			{Parent: temp, Bytes: int64(c.Limits.TempBytes)},
 			// With the indexes, and room for a layer that is read again.
 			{Parent: stage, Bytes: 2 * int64(c.Limits.UnpackedBytes)},
 		},
@@ -70,7 +70,7 @@ func TryWorker(ctx context.Context, c config.Config) (missing []string, err erro
 	o := workerOptions(c)
 	o.Count = 1
 	for i := range o.Private {
-		o.Private[i].Parent = c.TempDir
+		o.Private[i].Parent = absolute(c.TempDir)
 	}
 	pool := sandbox.New(o)
 	defer pool.Close()

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/tidewaiter/tidewaiter/internal/catalog"
 	"github.com/tidewaiter/tidewaiter/internal/config"
@@ -18,10 +19,22 @@ import (
 func catalogOptions(c config.Config, metrics *catalog.Metrics) catalog.Options {
 	return catalog.Options{
 		Metrics: metrics,
-		TempDir: c.TempDir, CacheDir: c.LayerCacheDir(), CacheBytes: int64(c.Cache.MaxBytes), KeepFree: int64(c.Cache.KeepFree),
+		TempDir: absolute(c.TempDir), CacheDir: absolute(c.LayerCacheDir()), CacheBytes: int64(c.Cache.MaxBytes), KeepFree: int64(c.Cache.KeepFree),
 		MaxUncompressedBytes: int64(c.Limits.UnpackedBytes), MaxRatio: int64(c.Limits.UnpackedRatio), MaxEntries: int64(c.Limits.Files),
 		MaxPackages: c.Limits.Packages, MaxDocumentBytes: int(c.Limits.DocumentBytes), MaxTime: c.Limits.ImageTime,
 	}
+}
+
+// absolute is a path that means the same in a process with another working
+// directory, as those that read images have. Empty stays empty.
+func absolute(path string) string {
+	if path == "" {
+		return ""
+	}
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path
 }
 
 // intakeSettings does the same for the room on the level of config.
