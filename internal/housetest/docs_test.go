@@ -21,20 +21,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 // pages returns the text of every page for people, by path from the root.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
-	found := map[string]string{}
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/adr/*.md", "deploy/*/*.md"} {
-		files, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			name, err := filepath.Rel(root, file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			found[filepath.ToSlash(name)] = read(t, name)
-		}
-	}
+	found := texts(t, ".md")
 	for _, name := range []string{"README.md", "CONTRIBUTING.md", "docs/design.md"} {
 		if found[name] == "" {
 			t.Fatalf("%s is missing", name)
@@ -63,7 +50,6 @@ var (
 	// namedWord is such a file followed by a word that stands in it:
 	// `internal/queue/worker.go` (`decide`).
 	namedWord = regexp.MustCompile("`([a-z./_]+\\.[a-z]+)` \\(`([A-Za-z_.]+)`\\)")
-	link      = regexp.MustCompile(`\]\(([^)#]+)(?:#[^)]*)?\)`)
 	makeWord  = regexp.MustCompile("`make ([a-z-]+)`")
 )
 
@@ -75,15 +61,26 @@ func TestPagesNameThingsThatExist(t *testing.T) {
 				t.Errorf("%s names %s, which does not exist", page, m[1])
 			}
 		}
-		for _, m := range link.FindAllStringSubmatch(text, -1) {
-			target := filepath.ToSlash(filepath.Join(filepath.Dir(page), m[1]))
-			if !strings.Contains(m[1], "://") && !exists(target) {
-				t.Errorf("%s links to %s, which does not exist", page, m[1])
-			}
-		}
 		for _, m := range makeWord.FindAllStringSubmatch(text, -1) {
 			if !strings.Contains(makefile, "\n"+m[1]+":") {
 				t.Errorf("%s names make %s, which the Makefile does not have", page, m[1])
+			}
+		}
+	}
+}
+
+// A page that names a test says that something is held by it.
+func TestPagesNameTestsThatExist(t *testing.T) {
+	var code strings.Builder
+	for file, text := range texts(t, ".go") {
+		if strings.HasSuffix(file, "_test.go") {
+			code.WriteString(text)
+		}
+	}
+	for page, text := range pages(t) {
+		for _, m := range regexp.MustCompile("`(Test[A-Z]\\w+)`").FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(code.String(), "func "+m[1]+"(t *testing.T)") {
+				t.Errorf("%s names the test %s, which does not exist", page, m[1])
 			}
 		}
 	}
