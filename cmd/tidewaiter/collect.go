@@ -58,6 +58,13 @@ func (c *collectCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return databaseError(err)
 	}
+	if !c.DryRun {
+		change := onCommandLine()
+		change.Action, change.Detail = "collection.run", map[string]any{"rows": done.Figures.Sum().Rows}
+		if err := store.SaveChange(ctx, change); err != nil {
+			return err
+		}
+	}
 	if c.Output == "json" {
 		return writeCollectedJSON(out.Stdout, done, c.DryRun)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -13,12 +14,15 @@ import (
 
 const description = `Tidewaiter sits beside an OCI registry: a push tells it of an image, it writes down what is inside and says which of it is vulnerable, today and as the vulnerability database changes.
 
-Start with "tidewaiter scan IMAGE" for one image, or "tidewaiter config example" for the service.`
+Start with "tidewaiter scan IMAGE" for one image, or "tidewaiter config example" for the service.
+
+Commands that ask a running service take --server and --token, before the command or behind it, or TIDEWAITER_SERVER and TIDEWAITER_TOKEN.`
 
 // output is where commands write; kong hands it to their Run methods.
 type output struct {
 	Stdout io.Writer
 	Stderr people
+	Stdin  io.Reader // where somebody may type; nil for nobody
 }
 
 // newParser returns the parser of the whole command line. Run methods can ask
@@ -29,7 +33,7 @@ func newParser(ctx context.Context, stdout, stderr io.Writer) (*kong.Kong, error
 		kong.Description(description),
 		kong.Writers(stdout, people{stderr}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&output{Stdout: stdout, Stderr: people{stderr}}),
+		kong.Bind(&output{Stdout: stdout, Stderr: people{stderr}, Stdin: os.Stdin}),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 		kong.ValueFormatter(describe),
 	)

@@ -24,6 +24,9 @@ func (t *threshold) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// rank orders severities, the worst last.
+func (t threshold) rank() int { return vuln.Severity(t).Rank() }
+
 // count is how many findings are at or above the severity, in the measure of the
 // summary.
 func (t threshold) count(c *report.Counts) int {
