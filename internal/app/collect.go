@@ -19,7 +19,7 @@ func Retention(c config.Config) postgres.Retention {
 	r := c.Retention
 	return postgres.Retention{
 		Untagged: r.Untagged, Gone: r.Gone, Documents: r.Documents, History: r.History, Events: r.Events,
-		Deliveries: r.Deliveries, Scans: r.Scans, Reconciliations: r.Reconciliations,
+		Deliveries: r.Deliveries, Scans: r.Scans, Reconciliations: r.Reconciliations, Audit: r.Audit,
 	}
 }
 
