@@ -76,7 +76,7 @@ func TestRetentionOfTheConfiguration(t *testing.T) {
 	got := Retention(c)
 	want := postgres.Retention{
 		Untagged: c.Retention.Untagged, Gone: c.Retention.Gone, Documents: c.Retention.Documents, History: c.Retention.History, Events: c.Retention.Events,
-		Deliveries: c.Retention.Deliveries, Scans: c.Retention.Scans, Reconciliations: c.Retention.Reconciliations,
+		Deliveries: c.Retention.Deliveries, Scans: c.Retention.Scans, Reconciliations: c.Retention.Reconciliations, Audit: c.Retention.Audit,
 	}
 	if got != want || got.Untagged != 90*24*time.Hour || got.Gone == got.Untagged || got.Events == got.History {
 		t.Errorf("%+v", got)
