@@ -44,7 +44,7 @@ func (c *coverageCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	most, err := c.most()
+	most, err := c.most("tidewaiter coverage")
 	switch {
 	case err != nil:
 		return err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,7 +65,7 @@ func (c *eventsCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	most, err := c.most()
+	most, err := c.most("tidewaiter events")
 	if err != nil {
 		return err
 	}
@@ -87,8 +88,8 @@ func (c *eventsCmd) Run(ctx context.Context, out *output) error {
 // momentOf reads a time, or how long ago one was, as the API takes it.
 func momentOf(given string, now time.Time) (string, error) {
 	if days, ok := strings.CutSuffix(given, "d"); ok {
-		var n int
-		if _, err := fmt.Sscanf(days+"\n", "%d\n", &n); err == nil && n >= 0 {
+		const most = 100_000 // before that there was nothing to tell
+		if n, err := strconv.Atoi(days); err == nil && n >= 0 && n <= most {
 			return now.AddDate(0, 0, -n).UTC().Format(time.RFC3339), nil
 		}
 	}
@@ -160,16 +161,6 @@ func (c *eventsCmd) follow(ctx context.Context, asked *client, parameters url.Va
 			return err
 		}
 		first = false
-		from := time.Now().Add(-followAgain)
-		if since, err := time.Parse(time.RFC3339, parameters.Get("since")); err == nil && since.After(from) {
-			from = since
-		}
-		parameters.Set("since", from.UTC().Format(time.RFC3339))
-		for id, at := range seen {
-			if at.Before(from) {
-				delete(seen, id)
-			}
-		}
 		for _, e := range slices.Backward(found.items) {
 			if _, old := seen[e.ID]; old {
 				continue
@@ -177,6 +168,16 @@ func (c *eventsCmd) follow(ctx context.Context, asked *client, parameters url.Va
 			seen[e.ID] = e.OccurredAt
 			if err := c.tell(out.Stdout, e); err != nil {
 				return err
+			}
+		}
+		from := time.Now().Add(-followAgain).Truncate(time.Second) // as it is asked for
+		if since, err := time.Parse(time.RFC3339, parameters.Get("since")); err == nil && since.After(from) {
+			from = since
+		}
+		parameters.Set("since", from.UTC().Format(time.RFC3339))
+		for id, at := range seen {
+			if at.Before(from) {
+				delete(seen, id)
 			}
 		}
 		return pause(ctx, cmp.Or(c.every, followEvery))

@@ -64,7 +64,7 @@ func (c *findingsCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	most, err := c.most()
+	most, err := c.most("tidewaiter findings")
 	if err != nil {
 		return err
 	}

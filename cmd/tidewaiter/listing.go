@@ -28,13 +28,13 @@ type pageFlags struct {
 // jsonHelp says what -o json prints of a listing.
 const jsonHelp = `With -o json the API's own answers are printed, one a line: a listing of more than 500 takes several.`
 
-// most is how many items to ask for; negative for all.
-func (f pageFlags) most() (int, error) {
+// most is how many items a command is to ask for; negative for all.
+func (f pageFlags) most(command string) (int, error) {
 	switch {
 	case f.All:
 		return -1, nil
 	case f.Limit < 1:
-		return 0, errs.New(errs.Invalid, "--limit %d lists nothing", f.Limit).WithHint("give 1 or more, or --all")
+		return 0, &usageError{err: errs.New(errs.Invalid, "--limit %d lists nothing: give 1 or more, or --all", f.Limit), command: command}
 	}
 	return f.Limit, nil
 }

@@ -107,7 +107,7 @@ func TestFindingsThatAreNotWhole(t *testing.T) {
 
 // follow tells each event once, also when it is looked at again.
 func TestEventsFollow(t *testing.T) {
-	first := `{"id": 1, "occurred_at": "2026-11-23T10:00:00Z", "kind": "opened", "cause": "push", "severity": "high", "vulnerability": "CVE-1", "package": {"type": "npm", "name": "a"}, "repository": "r.example/a"}`
+	first := `{"id": 1, "occurred_at": "` + time.Now().UTC().Format(time.RFC3339) + `", "kind": "opened", "cause": "push", "severity": "high", "vulnerability": "CVE-1", "package": {"type": "npm", "name": "a"}, "repository": "r.example/a"}`
 	second := strings.NewReplacer(`"id": 1`, `"id": 2`, "CVE-1", "CVE-2").Replace(first)
 	answers := []string{`{"items": [` + first + `]}`, `{"items": [` + second + `, ` + first + `]}`}
 	done := make(chan struct{})

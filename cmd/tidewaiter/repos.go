@@ -38,7 +38,7 @@ func (c *reposCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	most, err := c.most()
+	most, err := c.most("tidewaiter repos")
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (c *scansCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	most, err := c.most()
+	most, err := c.most("tidewaiter scans")
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (c *tagsCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	most, err := c.most()
+	most, err := c.most("tidewaiter tags")
 	if err != nil {
 		return err
 	}

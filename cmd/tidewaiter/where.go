@@ -57,7 +57,7 @@ func (c *whereCmd) Run(ctx context.Context, out *output) error {
 	if err != nil {
 		return err
 	}
-	most, err := c.most()
+	most, err := c.most("tidewaiter where")
 	if err != nil {
 		return err
 	}
