@@ -101,19 +101,23 @@ server=$(basename "$(ls -d "$work"/debian/usr/lib/postgresql/*)")
 say "Debian $codename with PostgreSQL $server"
 
 # golang: Debian with Go where the official image has it.
-container=$(build from scratch)
-mounted=$(build mount "$container")
-for part in bin sbin lib lib64 usr/bin usr/sbin usr/lib usr/lib64 usr/share/ca-certificates etc; do
-  [ -e "$work/debian/$part" ] || continue
-  mkdir -p "$mounted/$(dirname "$part")" && cp -a "$work/debian/$part" "$mounted/$part"
-done
-rm -rf "$mounted/usr/lib/postgresql" "$mounted/usr/lib/llvm"*
-mkdir -p "$mounted/usr/local" "$mounted/go" "$mounted/root" "$mounted/tmp" "$mounted/proc" "$mounted/sys" "$mounted/dev"
-chmod 1777 "$mounted/tmp"
-cp -a "$("$go" env GOROOT)" "$mounted/usr/local/go"
-build umount "$container" >/dev/null
-build config --env PATH=/go/bin:/usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin --env GOPATH=/go --env GOTOOLCHAIN=local "$container"
-build commit -q --rm "$container" "docker.io/library/golang:$version" >/dev/null
+golang() {
+  local container mounted part
+  container=$(build from scratch)
+  mounted=$(build mount "$container")
+  for part in bin sbin lib lib64 usr/bin usr/sbin usr/lib usr/lib64 usr/share/ca-certificates etc; do
+    [ -e "$work/debian/$part" ] || continue
+    mkdir -p "$mounted/$(dirname "$part")" && cp -a "$work/debian/$part" "$mounted/$part"
+  done
+  rm -rf "$mounted/usr/lib/postgresql" "$mounted/usr/lib/llvm"*
+  mkdir -p "$mounted/usr/local" "$mounted/go" "$mounted/root" "$mounted/tmp" "$mounted/proc" "$mounted/sys" "$mounted/dev"
+  chmod 1777 "$mounted/tmp"
+  cp -a "$("$go" env GOROOT)" "$mounted/usr/local/go"
+  build umount "$container" >/dev/null
+  build config --env PATH=/go/bin:/usr/local/go/bin:/usr/sbin:/usr/bin:/sbin:/bin --env GOPATH=/go --env GOTOOLCHAIN=local "$container"
+  build commit -q --rm "$container" "docker.io/library/golang:$version" >/dev/null
+}
+build inspect --type image "docker.io/library/golang:$version" >/dev/null 2>&1 || golang
 say "golang:$version"
 
 # --- The image --------------------------------------------------------------
@@ -147,7 +151,8 @@ inside=$(binary localhost/tidewaiter)
 copy=$work/elsewhere/tidewaiter
 rm -rf "$copy" && mkdir -p "$copy"
 cp -a "$root"/{go.mod,go.sum,cmd,internal,migrations} "$copy/"
-(cd "$copy" && HOME=$work/elsewhere GOMODCACHE=$modules GOCACHE=$("$go" env GOCACHE) CGO_ENABLED=0 "$go" build -trimpath -buildvcs=false \
+shared=$("$go" env GOCACHE)
+(cd "$copy" && HOME=$work/elsewhere GOMODCACHE=$modules GOCACHE=$shared CGO_ENABLED=0 "$go" build -trimpath -buildvcs=false \
   -ldflags "-s -w -buildid= -X main.version=v0.0.0-test" -o "$work/again" ./cmd/tidewaiter)
 expect "sha256 of the binary, built again elsewhere" "$(sha256sum <"$work/again" | cut -d' ' -f1)" "$inside"
 rm -rf "$work/elsewhere"
