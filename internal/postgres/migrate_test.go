@@ -3,7 +3,9 @@ package postgres_test
 import (
 	"context"
 	"database/sql"
+	"io/fs"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -47,6 +49,38 @@ func TestAMigrationThatWaitsHoldsNobodyUp(t *testing.T) {
 	}
 	if _, err := service.Exec(ctx, `SELECT turn FROM scan`); err != nil {
 		t.Errorf("the migration did not come after all: %v", err)
+	}
+}
+
+// After an update somebody may have to go back to the program of before.
+func TestTheVersionBeforeStartsOnANewerSchema(t *testing.T) {
+	url := pgtest.URL(t)
+	names, err := fs.Glob(migrations.FS, "*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := fstest.MapFS{}
+	for _, name := range names[:len(names)-1] {
+		text, err := fs.ReadFile(migrations.FS, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[name] = &fstest.MapFile{Data: text}
+	}
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	provider, err := goose.NewProvider(goose.DialectPostgres, db, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pending, err := provider.HasPending(t.Context()); pending || err != nil {
+		t.Errorf("pending %v, %v on a schema that is newer", pending, err)
+	}
+	if done, err := provider.Up(t.Context()); len(done) > 0 || err != nil {
+		t.Errorf("it made %d migrations, %v", len(done), err)
 	}
 }
 
