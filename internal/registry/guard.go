@@ -53,11 +53,11 @@ func newGuard(s Settings, endpoint string, l *line) (*guard, error) {
 // follows redirects that are allowed, and bounds the answer.
 func (g *guard) RoundTrip(in *http.Request) (*http.Response, error) {
 	ctx, span := telemetry.StartCall(in.Context(), "registry "+subject(in.URL.Path), slog.String("registry", g.settings.Name),
-		slog.String("http.request.method", in.Method), slog.String("server.address", in.URL.Host))
+		slog.String("http.request.method", in.Method), slog.String("server.address", in.URL.Host)) //nolint:sloglint // names of OpenTelemetry
 	resp, err := g.roundTrip(in.WithContext(ctx))
 	g.line.meter.answered(resp, err)
 	if resp != nil {
-		span.Set(slog.Int("http.response.status_code", resp.StatusCode))
+		span.Set(slog.Int("http.response.status_code", resp.StatusCode)) //nolint:sloglint // a name of OpenTelemetry
 	}
 	span.End(err)
 	return resp, err

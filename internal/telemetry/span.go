@@ -51,23 +51,29 @@ func StartTrace(ctx context.Context, name string, attrs ...slog.Attr) (context.C
 // are what it did the work of as well, and are linked. Without one, or where they
 // cannot be read, it begins a trace.
 func Continue(ctx context.Context, name string, parents []string, attrs ...slog.Attr) (context.Context, *Span) {
-	var links []trace.Link
-	for i, p := range parents {
-		switch remote := parse(p); {
-		case !remote.IsValid() || len(links) >= maxLinks:
-		case i == 0:
-			ctx = trace.ContextWithRemoteSpanContext(ctx, remote)
-		default:
-			links = append(links, trace.Link{SpanContext: remote})
-		}
-	}
 	t := tracerOf(ctx)
 	if t == nil {
 		return ctx, nil
 	}
+	var links []trace.Link
+	if len(parents) > 0 {
+		ctx = trace.ContextWithRemoteSpanContext(ctx, parse(parents[0]))
+		links = linksTo(parents[1:])
+	}
 	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(links...),
 		trace.WithAttributes(attributes(attrs)...))
 	return ctx, &Span{span}
+}
+
+// linksTo links spans of other processes, as many as a span takes.
+func linksTo(parents []string) []trace.Link {
+	var links []trace.Link
+	for _, p := range parents {
+		if other := parse(p); other.IsValid() && len(links) < maxLinks {
+			links = append(links, trace.Link{SpanContext: other})
+		}
+	}
+	return links
 }
 
 // begin starts a trace, whatever ctx belongs to.
