@@ -82,7 +82,7 @@ func (c *coverageCmd) registries(ctx context.Context, asked *client, out *output
 	if c.Output == "json" {
 		return writeRaw(out.Stdout, raw)
 	}
-	t := table{head: []string{"REGISTRY", "REPOSITORIES", "KNOWN", "LAST WORD", "SHARE", "WAITS", "FAILED", "RECONCILED", "WEBHOOK"}, gives: []int{0}}
+	t := table{head: []string{"REGISTRY", "REPOSITORIES", "KNOWN", "LAST WORD", "SHARE", "WAITS", "FAILED", "RECONCILED", "WEBHOOK"}}
 	for _, r := range found.Items {
 		t.add(r.Registry, fmt.Sprint(r.Repositories), fmt.Sprint(r.Known), fmt.Sprint(r.Covered), shareText(r.Share),
 			fmt.Sprint(r.States.Queued+r.States.Running), fmt.Sprint(r.States.Failed+r.States.Canceled), dayText(r.ReconciledAt), endpointText(r.Endpoint))
@@ -149,7 +149,7 @@ func (c *coverageCmd) repositories(ctx context.Context, asked *client, most int,
 		_, err := fmt.Fprintln(out.Stdout, "In every repository that is known, everything has its last word.")
 		return err
 	}
-	t := table{head: []string{"REPOSITORY", "KNOWN", "LAST WORD", "SHARE", "WAITS", "FAILED", "CANCELED", "WHY"}, gives: []int{0, 7}}
+	t := table{head: []string{"REPOSITORY", "KNOWN", "LAST WORD", "SHARE", "WAITS", "FAILED", "CANCELED", "WHY"}, gives: []int{7}}
 	for _, r := range found.items {
 		why := ""
 		for _, reason := range r.Reasons {
@@ -186,7 +186,7 @@ func (c *coverageCmd) manifests(ctx context.Context, asked *client, most int, ou
 		_, err := fmt.Fprintln(out.Stdout, line(text))
 		return err
 	}
-	t := table{head: []string{"IMAGE", "PLATFORM", "STATE", "REASON", "SINCE", "DETAIL"}, gives: []int{0, 5}}
+	t := table{head: []string{"IMAGE", "PLATFORM", "STATE", "REASON", "SINCE", "DETAIL"}, gives: []int{5}}
 	for _, i := range found.items {
 		what := firstText(i.Tag, shortDigest(string(i.Digest)))
 		if len(i.Tags) > 0 {
@@ -234,7 +234,7 @@ func (c *registriesCmd) Run(ctx context.Context, out *output) error {
 		_, err := fmt.Fprintln(out.Stdout, "The token sees no repository of any registry yet.")
 		return err
 	}
-	t := table{head: []string{"NAME", "HOST", "REPOSITORIES", "KNOWN SINCE"}, gives: []int{1}}
+	t := table{head: []string{"NAME", "HOST", "REPOSITORIES", "KNOWN SINCE"}}
 	for _, r := range found.Items {
 		t.add(r.Name, r.Host, fmt.Sprint(r.Repositories), r.CreatedAt.UTC().Format(time.DateOnly))
 	}

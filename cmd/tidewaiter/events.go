@@ -109,7 +109,7 @@ func (c *eventsCmd) write(w io.Writer, found listed[report.FindingEvent]) error 
 		_, err := fmt.Fprintln(w, "Nothing changed in that time that the filter lets through. An image that waits or failed has no events: `tidewaiter scans --state failed`, `tidewaiter coverage`.")
 		return err
 	}
-	t := table{head: []string{"TIME", "KIND", "SEVERITY", "VULNERABILITY", "PACKAGE", "REPOSITORY", "WHY"}, gives: []int{3, 4, 5, 6}}
+	t := table{head: []string{"TIME", "KIND", "SEVERITY", "VULNERABILITY", "PACKAGE", "REPOSITORY", "WHY"}, gives: []int{4, 6}}
 	for _, e := range found.items {
 		t.add(e.OccurredAt.UTC().Format("2006-01-02 15:04"), string(e.Kind), string(e.Severity), e.Vulnerability, e.Package.Name, e.Repository, whyOf(e))
 	}

@@ -113,7 +113,7 @@ func (c *findingsCmd) narrowed() bool {
 }
 
 func (c *findingsCmd) write(w io.Writer, found listed[report.Finding], head report.FindingPage) error {
-	t := table{head: []string{"SEVERITY", "VULNERABILITY", "PACKAGE", "TYPE", "FIXED IN", "EPSS", "EXPLOITED"}, gives: []int{1, 2, 4}}
+	t := table{head: []string{"SEVERITY", "VULNERABILITY", "PACKAGE", "TYPE", "FIXED IN", "EPSS", "EXPLOITED"}, gives: []int{2, 4}}
 	if c.Sort == "severity" {
 		slices.SortStableFunc(found.items, func(a, b report.Finding) int { return cmp.Compare(b.Severity.Rank(), a.Severity.Rank()) })
 	}
@@ -136,12 +136,7 @@ func (c *findingsCmd) write(w io.Writer, found listed[report.Finding], head repo
 	if err := t.write(w); err != nil {
 		return err
 	}
-	if len(found.items) > 0 {
-		if _, err := fmt.Fprintln(w); err != nil {
-			return err
-		}
-	}
-	if err := writeMore(w, found.more, len(found.items)); err != nil {
+	if err := endTable(w, found.more, len(found.items)); err != nil {
 		return err
 	}
 	return c.writeSum(w, len(found.items), head)

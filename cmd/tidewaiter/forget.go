@@ -93,7 +93,7 @@ func (f forgetFlags) forget(ctx context.Context, out *output, name, path string,
 		if f.Output == "json" {
 			return writeRaw(out.Stdout, raw)
 		}
-		return writeForgotten(out.Stdout, "would go", would)
+		return writeForgotten(out.Stdout, "Would go", would)
 	}
 	if !f.Yes {
 		if err := confirm(out, name, would); err != nil {
@@ -122,7 +122,10 @@ func (f forgetFlags) all(ctx context.Context, asked *client, out *output, path s
 			return writeRaw(out.Stdout, raw)
 		}
 		gone.Counts = sum
-		return writeForgotten(out.Stdout, "went", gone)
+		if !f.Yes {
+			gone.Note = "" // it was told before
+		}
+		return writeForgotten(out.Stdout, "Gone", gone)
 	}
 }
 
@@ -138,7 +141,7 @@ func askForgotten(ctx context.Context, asked *client, path string, parameters ur
 
 // confirm asks for the name on a terminal, and refuses where nobody can answer.
 func confirm(out *output, name string, would report.Forgotten) error {
-	if err := writeForgotten(out.Stderr, "would go", would); err != nil {
+	if err := writeForgotten(out.Stderr, "Would go", would); err != nil {
 		return err
 	}
 	if !isTerminal(out.Stdin) {
@@ -165,20 +168,22 @@ func isTerminal(r io.Reader) bool {
 
 func writeForgotten(w io.Writer, went string, f report.Forgotten) error {
 	c := f.Counts
+	const repository = "repository"
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:\n", line(firstText(f.Repository, "registry "+f.Registry)))
+	fmt.Fprintf(&b, "%s with %s:\n", went, line(firstText(f.Repository, "registry "+f.Registry)))
 	for _, row := range []struct {
 		n    int64
 		what string
 	}{
-		{c.Repositories, "repository"}, {c.Tags, "tag"}, {c.Manifests, "manifest"}, {c.Findings, "finding"}, {c.Events, "event"},
-		{c.Moves, "move of tags"}, {c.Scans, "scan"},
+		{c.Repositories, repository}, {c.Tags, "tag"}, {c.Manifests, "manifest"}, {c.Findings, "finding"}, {c.Events, "event"},
+		{c.Moves, "move of a tag"}, {c.Scans, "scan"},
 	} {
 		text := many(row.n, row.what)
-		if row.what == "move of tags" && row.n != 1 {
-			text = fmt.Sprintf("%d moves of tags", row.n)
-		}
 		switch {
+		case row.what == repository && f.Repository != "":
+			continue
+		case row.what == "move of a tag" && row.n != 1:
+			text = fmt.Sprintf("%d moves of tags", row.n)
 		case row.what == "manifest" && c.Shared > 0:
 			text += fmt.Sprintf(", of which other repositories have %d too: those stay there", c.Shared)
 		case row.what == "scan" && c.Canceled > 0:
@@ -191,7 +196,6 @@ func writeForgotten(w io.Writer, went string, f report.Forgotten) error {
 	} else if c.Deliveries > 0 {
 		fmt.Fprintf(&b, "  %s\n", many(c.Deliveries, "delivery"))
 	}
-	fmt.Fprintf(&b, "%s.\n", went)
 	if f.Note != "" {
 		fmt.Fprintf(&b, "note: %s\n", line(f.Note))
 	}

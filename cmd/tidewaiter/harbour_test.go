@@ -149,7 +149,7 @@ func TestFindingsAgainstTheAPI(t *testing.T) {
 		"4 vulnerabilities (1 critical, 2 high, 0 medium, 1 low)", "everything could be judged")
 	h.says(0, "findings --repository "+harbourApp+" --kev", "IMAGES", "1.0, multi")
 	h.says(0, "findings "+harbourApp+":1.0 --package nobody", "No finding passes the filter.", "4 vulnerabilities")
-	h.says(0, "findings "+harbourApp+":1.0 --limit 1", "These are the first 1; there are more")
+	h.says(0, "findings "+harbourApp+":1.0 --limit 1", "The first 1; there are more")
 	h.says(2, "findings "+harbourApp+":1.0 --fail-on high", "3 vulnerabilities, counted once per package name, at or above high")
 	h.says(2, "findings "+harbourApp+":1.0 --fail-on high --fixable --package lodash", "1 finding, among those that pass the filter, at or above high")
 	h.says(0, "findings "+harbourApp+":1.0 --fail-on critical --package lodash")
@@ -184,15 +184,15 @@ func TestListingsAsJSON(t *testing.T) {
 
 func TestForgetAgainstTheAPI(t *testing.T) {
 	h := newHarbour(t)
-	h.says(0, "forget repository "+harbourApp+" --dry-run", harbourApp+":", "2 tags", "of which other repositories have 1 too: those stay there", "would go.", "note: if the registry still has")
+	h.says(0, "forget repository "+harbourApp+" --dry-run", "Would go with "+harbourApp+":", "2 tags", "of which other repositories have 1 too: those stay there", "note: if the registry still has")
 	h.says(0, "forget repository "+harbourApp+" --dry-run -o json", `"dry_run":true`)
 	if code, _, stderr := h.run("forget", "repository", harbourApp); code != 1 || !strings.Contains(stderr, "nobody can be asked") {
 		t.Errorf("without anybody to ask: %d, %s", code, stderr)
 	}
 	h.says(0, "tags "+harbourApp, "1.0")
-	h.says(0, "forget repository "+harbourApp+" --yes", "1 repository", "2 tags", "went.")
+	h.says(0, "forget repository "+harbourApp+" --yes", "Gone with "+harbourApp+":", "2 tags")
 	h.says(1, "tags "+harbourApp, "no repository")
-	h.says(0, "forget registry main --dry-run", "registry main:", "6 repositories", "note: the configuration still has the registry")
+	h.says(0, "forget registry main --dry-run", "Would go with registry main:", "6 repositories", "note: the configuration still has the registry")
 	h.says(0, "forget registry main --yes -o json", `"done":true`)
 	h.says(0, "repos", "sboms/team/app")
 	h.says(1, "forget registry nobody", "no registry")

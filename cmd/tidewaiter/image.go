@@ -95,12 +95,15 @@ func writeImage(w io.Writer, i report.Image) error {
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return err
 	}
-	t := table{head: append(append([]string{"PLATFORM", "ANSWER"}, countHead...), "DISTRO", "PACKAGES", "NOTES"), gives: []int{0, 11}}
+	t := table{head: append(append([]string{"PLATFORM", "ANSWER"}, countHead...), "DISTRO", "PACKAGES", "NOTES"), gives: []int{11}}
 	for _, p := range i.Platforms {
 		cells := append([]string{firstText(p.Platform, string(p.Kind)), string(p.Answer)}, countCells(p.Counts)...)
 		t.add(append(cells, p.Distro, fmt.Sprint(p.Packages), platformNotes(p))...)
 	}
 	if err := t.write(w); err != nil {
+		return err
+	}
+	if err := endTable(w, false, len(i.Platforms)); err != nil {
 		return err
 	}
 	return writeJudgedWith(w, i.Build)

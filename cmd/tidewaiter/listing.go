@@ -114,12 +114,22 @@ func writeRaw(w io.Writer, answers ...json.RawMessage) error {
 	return nil
 }
 
+// endTable parts a table from what is said below it, and says when it is not all
+// there is.
+func endTable(w io.Writer, more bool, shown int) error {
+	if more || shown == 0 {
+		return writeMore(w, more, shown)
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
 // writeMore says that a table is not all there is.
 func writeMore(w io.Writer, more bool, shown int) error {
 	if !more {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "These are the first %d; there are more: --limit N or --all.\n", shown)
+	_, err := fmt.Fprintf(w, "\nThe first %d; there are more: --limit N or --all.\n", shown)
 	return err
 }
 

@@ -88,7 +88,7 @@ func (c *reposCmd) write(w io.Writer, found listed[report.Repository], build *re
 	if len(found.items) == 0 {
 		return c.writeNone(w)
 	}
-	t := table{head: append(append([]string{"REPOSITORY", "TAGS", "ANSWER"}, countHead...), "LAST PUSH", "NOTES"), gives: []int{0, 11}}
+	t := table{head: append(append([]string{"REPOSITORY", "TAGS", "ANSWER"}, countHead...), "LAST PUSH", "NOTES"), gives: []int{11}}
 	for _, r := range found.items {
 		cells := append([]string{r.Repository, fmt.Sprint(r.Tags), string(r.Answer)}, countCells(r.Counts)...)
 		t.add(append(cells, dayText(r.LastPushAt), repositoryNotes(r))...)
@@ -96,7 +96,7 @@ func (c *reposCmd) write(w io.Writer, found listed[report.Repository], build *re
 	if err := t.write(w); err != nil {
 		return err
 	}
-	if err := writeMore(w, found.more, len(found.items)); err != nil {
+	if err := endTable(w, found.more, len(found.items)); err != nil {
 		return err
 	}
 	return writeJudgedWith(w, build)

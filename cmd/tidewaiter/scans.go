@@ -59,7 +59,7 @@ func (c *scansCmd) write(w io.Writer, found listed[report.Scan]) error {
 		_, err := fmt.Fprintln(w, text)
 		return err
 	}
-	t := table{head: []string{"SCAN", "STATE", "IMAGE", "CAUSE", "ATTEMPT", "ASKED FOR", "TOOK", "DETAIL"}, gives: []int{2, 7}}
+	t := table{head: []string{"SCAN", "STATE", "IMAGE", "CAUSE", "ATTEMPT", "ASKED FOR", "TOOK", "DETAIL"}, gives: []int{7}}
 	for _, s := range found.items {
 		t.add(fmt.Sprint(s.ID), string(s.State), scanTarget(s), s.Cause, fmt.Sprint(s.Attempt), dayText(&s.CreatedAt), tookText(s), scanDetail(s))
 	}

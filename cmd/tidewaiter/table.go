@@ -17,7 +17,7 @@ import (
 type table struct {
 	head []string
 	// gives names the columns that may be cut, by their number; the widest gives
-	// first.
+	// first. Names that are typed again, as of repositories and images, never do.
 	gives []int
 	rows  [][]string
 }

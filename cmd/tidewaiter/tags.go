@@ -56,7 +56,7 @@ func (c *tagsCmd) write(w io.Writer, found listed[report.Tag], build *report.Bui
 			line(c.Repository), line(c.Repository))
 		return err
 	}
-	t := table{head: append(append([]string{"TAG", "ANSWER"}, countHead...), "PLATFORMS", "MOVED", "NOTES"), gives: []int{0, 9, 11}}
+	t := table{head: append(append([]string{"TAG", "ANSWER"}, countHead...), "PLATFORMS", "MOVED", "NOTES"), gives: []int{9, 11}}
 	for _, tag := range found.items {
 		cells := append([]string{tag.Name, string(tag.Answer)}, countCells(tag.Counts)...)
 		t.add(append(cells, strings.Join(tag.Platforms, " "), dayText(&tag.MovedAt), missing(tag.Assessment, reasoned(tag.State, tag.Reason)))...)
@@ -64,7 +64,7 @@ func (c *tagsCmd) write(w io.Writer, found listed[report.Tag], build *report.Bui
 	if err := t.write(w); err != nil {
 		return err
 	}
-	if err := writeMore(w, found.more, len(found.items)); err != nil {
+	if err := endTable(w, found.more, len(found.items)); err != nil {
 		return err
 	}
 	return writeJudgedWith(w, build)

@@ -144,7 +144,7 @@ func (c *whereCmd) writePackage(w io.Writer, found listed[report.ImageHit]) erro
 
 // writeHits prints one line for each package in an image.
 func writeHits(w io.Writer, found listed[report.ImageHit], fixes bool) error {
-	t := table{head: []string{"IMAGE", "PLATFORM", "PACKAGE", "VERSION", "TYPE"}, gives: []int{0, 2, 3}}
+	t := table{head: []string{"IMAGE", "PLATFORM", "PACKAGE", "VERSION", "TYPE"}, gives: []int{2, 3}}
 	if fixes {
 		t.head = append(t.head, "FIXED IN")
 	}
@@ -160,10 +160,5 @@ func writeHits(w io.Writer, found listed[report.ImageHit], fixes bool) error {
 	if err := t.write(w); err != nil {
 		return err
 	}
-	if len(found.items) > 0 {
-		if _, err := fmt.Fprintln(w); err != nil {
-			return err
-		}
-	}
-	return writeMore(w, found.more, len(found.items))
+	return endTable(w, found.more, len(found.items))
 }

@@ -74,7 +74,7 @@ func (i *foundImage) unresolved() error {
 		i.State, i.Reason, i.Detail = report.StateCanceled, i.LastScan.Reason, i.LastScan.Detail
 	case i.LastScan == nil, i.LastScan.State == report.RunDone, i.LastScan.State == report.RunCanceled:
 		return errs.New(errs.NotFound, "nothing is known of %.400q", i.Reference).
-			WithHint("it appears when it is pushed; POST /api/v1/scans asks for a scan")
+			WithHint("it appears when it is pushed; `tidewaiter request` or POST /api/v1/scans asks for a scan")
 	case i.LastScan.State == report.RunFailed:
 		i.State, i.Reason, i.Detail = report.StateFailed, i.LastScan.Reason, i.LastScan.Detail
 	default:

@@ -102,7 +102,7 @@ func repository(ctx context.Context, tx pgx.Tx, access report.Access, ref report
 	}
 	if len(found) == 0 {
 		return repositoryRow{}, errs.New(errs.NotFound, "no repository %.300q is known", ref.Name).
-			WithHint("a repository appears with its first push or scan; POST /api/v1/scans asks for one")
+			WithHint("a repository appears with its first push or scan; `tidewaiter request` or POST /api/v1/scans asks for one")
 	}
 	return found[0], nil
 }
