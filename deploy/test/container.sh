@@ -72,14 +72,14 @@ cleanup() {
   local code=$?
   set +e
   if [ "$code" != 0 ] && [ -n "$engine" ]; then
-    compose ps; compose logs --tail 40
+    [ -e "$compose_file" ] && compose ps && compose logs --tail 40
     tail -20 "$work/dockerd.log"
   fi
   if [ "${KEEP:-}" = 1 ]; then
     echo "kept: export DOCKER_HOST=$DOCKER_HOST; engine $engine, all in $work"
     exit "$code"
   fi
-  [ -n "$engine" ] && compose down --volumes --timeout 50 >/dev/null 2>&1
+  [ -n "$engine" ] && [ -e "$compose_file" ] && compose down --volumes --timeout 50 >/dev/null 2>&1
   stop_engine
   build rm --all >/dev/null 2>&1
   mount | awk -v w="$work/" 'index($3, w) == 1 { print $3 }' | sort -r | xargs -r umount -l
@@ -176,6 +176,7 @@ for _ in $(seq 60); do
 done
 say "Docker $(docker version --format '{{.Server.Version}}'), $(docker-compose version --short 2>/dev/null) of compose"
 
+rm -f "$work/tidewaiter.tar"
 build push -q --signature-policy "$work/policy/policy.json" localhost/tidewaiter "docker-archive:$work/tidewaiter.tar:tidewaiter:latest"
 docker load -q -i "$work/tidewaiter.tar" >/dev/null
 
@@ -198,7 +199,10 @@ chmod +x "$work/debian/entrypoint"
 rm -rf "$work/debian/var/lib/postgresql"; mkdir -p "$work/debian/var/lib/postgresql/data"
 chroot "$work/debian" chown -R postgres:postgres /var/lib/postgresql
 tar -C "$work/debian" --exclude=./proc --exclude=./sys --exclude=./dev --exclude=./var/lib/apt --exclude=./usr/share/doc -c . \
-  | docker import -c 'ENV PGDATA=/var/lib/postgresql/data' -c 'ENTRYPOINT ["/entrypoint"]' -c 'STOPSIGNAL SIGINT' - postgres:17 >/dev/null
+  | docker import -c 'ENV PGDATA=/var/lib/postgresql/data' -c 'ENTRYPOINT ["/entrypoint"]' - postgres:made >/dev/null
+# Of a file, because import knows no STOPSIGNAL.
+printf 'FROM postgres:made\nSTOPSIGNAL SIGINT\n' | DOCKER_BUILDKIT=0 docker build -q -t postgres:17 - >/dev/null 2>"$work/postgres.log" \
+  || { cat "$work/postgres.log"; fail "the image of Postgres cannot be made"; }
 
 # registry: CNCF Distribution and the one tool its health check needs.
 mkdir -p "$work/registry/bin" "$work/registry/etc/distribution" "$work/registry/var/lib/registry" "$work/registry/tmp"
