@@ -208,6 +208,7 @@ func (s *stand) writeFiles(address, messages string) {
 listen: %[1]q
 vulndb: {dir: vulndb, auto_update: false}
 cache: {dir: layers}
+retention: {interval: 0s}
 registries:
   - name: prod
     host: %[2]q
@@ -313,8 +314,8 @@ func (s *stand) must(script string) string {
 	return out
 }
 
-// before every block: what docs/api.md sets up, an error for an answer that is
-// one, and a service that is started and has come up is stopped again.
+// prelude stands before every block: what docs/api.md sets up, an error for an
+// answer that is one, and a service that is started and comes up is stopped again.
 const prelude = `
 export TIDEWAITER="$TIDEWAITER_SERVER" TOKEN="${TIDEWAITER_TOKEN:-}"
 alias tw='curl -fsS -H "Authorization: Bearer $TOKEN"'
@@ -331,7 +332,11 @@ refused() {
 	[ "$got" = "$wanted" ] || { cat answer; echo "status $got, want $wanted"; return 1; }
 }
 tidewaiter() {
-	if [ "$1" != serve ]; then command tidewaiter "$@"; return; fi
+	[ "$1" != trace ] || set -- "$@" --wait # a block before may have asked for a scan
+	if [ "$1" != serve ]; then
+		command tidewaiter "$@"
+		return
+	fi
 	TIDEWAITER_LISTEN=127.0.0.1:0 command tidewaiter "$@" > serve.log 2>&1 &
 	until grep -q '"serving"' serve.log; do
 		kill -0 $! || { cat serve.log; return 1; }
