@@ -183,7 +183,7 @@ func (c *eventsCmd) follow(ctx context.Context, asked *client, parameters url.Va
 		return pause(ctx, cmp.Or(c.every, followEvery))
 	})
 	if ctx.Err() != nil {
-		return nil // interrupting is how it ends
+		err = nil // interrupting is how it ends
 	}
 	return err
 }

@@ -106,7 +106,8 @@ func (f forgetFlags) forget(ctx context.Context, out *output, name, path string,
 // all asks until nothing is left.
 func (f forgetFlags) all(ctx context.Context, asked *client, out *output, path string, parameters url.Values) error {
 	steps := newProgress(out.Stderr, false)
-	defer steps.soon("forgetting")()
+	stop := steps.soon("forgetting")
+	defer stop()
 	var sum report.ForgottenCounts
 	for {
 		gone, raw, err := askForgotten(ctx, asked, path, parameters)
@@ -118,6 +119,7 @@ func (f forgetFlags) all(ctx context.Context, asked *client, out *output, path s
 			steps.update(fmt.Sprintf("%d repositories, %d findings, %d events, %d scans", sum.Repositories, sum.Findings, sum.Events, sum.Scans))
 			continue
 		}
+		stop()
 		if f.Output == "json" {
 			return writeRaw(out.Stdout, raw)
 		}

@@ -68,7 +68,7 @@ func askImage(ctx context.Context, asked *client, ref string, wait bool, stderr 
 	if err := look(patience); err != nil {
 		return found, raw, err
 	}
-	err = patiently(ctx, "wait for the answer, which goes on", func() bool { return found.Settled() }, func() error {
+	err = patiently(ctx, "wait for the answer, which goes on", func() bool { return raw != nil && found.Settled() }, func() error {
 		if found.LastScan != nil && found.LastScan.Progress != nil {
 			steps.update(found.LastScan.Progress.Words())
 		}

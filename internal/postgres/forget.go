@@ -182,7 +182,7 @@ func (f *forgetting) finally(ctx context.Context, at repositoryRow) (done bool, 
 	var gone report.ForgottenCounts
 	err = f.again(ctx, "forget repository", func(tx pgx.Tx) (err error) {
 		gone = report.ForgottenCounts{}
-		there, err := holdForgotten(ctx, tx, at.ID, &gone)
+		there, err := holdForgotten(ctx, tx, at.ID)
 		if err != nil || !there {
 			return err
 		}
@@ -207,7 +207,7 @@ func (f *forgetting) finally(ctx context.Context, at repositoryRow) (done bool, 
 // else: the build, the comparison, scans before their manifests, and then itself,
 // so that no more scans come. Scans that wait or run lose their leases. there is
 // false when somebody else was quicker.
-func holdForgotten(ctx context.Context, tx pgx.Tx, id int64, gone *report.ForgottenCounts) (there bool, err error) {
+func holdForgotten(ctx context.Context, tx pgx.Tx, id int64) (there bool, err error) {
 	const comparison = `SELECT pg_advisory_xact_lock(hashtextextended('tidewaiter/repository', $1))`
 	const lock = `SELECT 1 FROM repository WHERE id = $1 FOR UPDATE`
 	if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock_shared(`+lockKey("build")+`)`); err != nil {
