@@ -19,7 +19,11 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == app.CatalogWorker {
 		main()
 	}
-	testscript.Main(m, map[string]func(){"tidewaiter": main})
+	programs := map[string]func(){"tidewaiter": main}
+	if _, err := exec.LookPath("curl"); err != nil || isCurl() {
+		programs["curl"] = curl // the commands of pages ask with it
+	}
+	testscript.Main(m, programs)
 }
 
 // TestScripts runs testdata/script: what is typed and what comes back.
