@@ -99,14 +99,14 @@ func decodeOne(text []byte) (object, error) {
 		}
 		return o, nil
 	}
-	make, ok := known[kind]
+	blank, ok := known[kind]
 	if !ok {
 		if !slices.Contains(untyped, kind) {
 			return o, fmt.Errorf("kind %s is neither known nor in untyped", kind)
 		}
 		return o, nil
 	}
-	o.typed = make()
+	o.typed = blank()
 	if err := yaml.UnmarshalStrict(text, o.typed); err != nil {
 		return o, fmt.Errorf("%s: %w", o.is(), err)
 	}
