@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -59,9 +60,11 @@ type shardWorker struct {
 	judge func(ctx context.Context, build vuln.Build, shard scan.Shard) error
 }
 
-// Work judges one shard. A process that cannot leaves it to another.
+// Work judges one shard. A process that cannot leaves it to another. How long it
+// does is by chance: after the second that processes wait between two looks, the
+// same one would come first again and again.
 func (w *shardWorker) Work(ctx context.Context, job *river.Job[shardJob]) error {
-	const longest, pause = 10 * time.Minute, time.Second
+	const longest = 10 * time.Minute
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
 	err := w.judge(ctx, job.Args.Build, job.Args.Shard)
@@ -69,7 +72,7 @@ func (w *shardWorker) Work(ctx context.Context, job *river.Job[shardJob]) error 
 	case err == nil || ctx.Err() != nil:
 		return err
 	case errs.Is(err, errs.NotFound), errs.Is(err, errs.Conflict):
-		return river.JobSnooze(pause)
+		return river.JobSnooze(time.Second + rand.N(2*time.Second))
 	case errs.Is(err, errs.Canceled):
 		return river.JobCancel(err)
 	}
