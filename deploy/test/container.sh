@@ -7,7 +7,7 @@
 # Needs root on Debian, Go, the Debian archive and the Go module proxy, and about
 # 6 GB of disk. It starts a Docker engine of its own and removes everything at the
 # end. KEEP=1 leaves it all running; COLD=1 compiles without what is in the
-# machine's build cache; ARM64=1 also builds for arm64.
+# machine's build cache; ARM64=1 also compiles for arm64.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 work=${WORK:-$(mktemp -d "${TMPDIR:-/tmp}/tidewaiter-container.XXXXXX")}
@@ -157,7 +157,8 @@ shared=$("$go" env GOCACHE)
 expect "sha256 of the binary, built again elsewhere" "$(sha256sum <"$work/again" | cut -d' ' -f1)" "$inside"
 rm -rf "$work/elsewhere"
 if [ "${ARM64:-}" = 1 ]; then
-  bud tidewaiter-arm64 --platform linux/arm64
+  # By the arguments that buildx sets: this buildah looks for a golang of the target's architecture.
+  bud tidewaiter-arm64 --build-arg TARGETOS=linux --build-arg TARGETARCH=arm64
   c=$(build from --pull-never --signature-policy "$work/policy/policy.json" localhost/tidewaiter-arm64); m=$(build mount "$c")
   expect "machine of the arm64 binary (183 is AArch64)" "$(od -An -tu2 -j18 -N2 "$m/tidewaiter" | tr -d ' ')" 183
   build umount "$c" >/dev/null; build rm "$c" >/dev/null
