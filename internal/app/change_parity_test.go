@@ -263,12 +263,14 @@ func sameEvents(t *testing.T, s *service, name string, before, after map[string]
 	want := map[string]bool{}
 	for key, now := range after {
 		was, had := before[key]
-		switch {
-		case !had:
+		if !had {
 			want["opened "+names(key)] = true
-		case vuln.Severity(now.severity).Rank() > vuln.Severity(was.severity).Rank(), now.kev && !was.kev, now.epss >= likely && was.epss < likely:
+			continue
+		}
+		if vuln.Severity(now.severity).Rank() > vuln.Severity(was.severity).Rank() || now.kev && !was.kev || now.epss >= likely && was.epss < likely {
 			want["escalated "+names(key)] = true
-		case now.state == "fixed" && was.state != "fixed":
+		}
+		if now.state == "fixed" && was.state != "fixed" {
 			want["fix_available "+names(key)] = true
 		}
 	}
