@@ -197,6 +197,7 @@ func (f *fleet) push() int {
 			}
 		}
 		pushers <- struct{}{}
+		img, n := img, n
 		pushing.Go(func() {
 			f.write(img, n)
 			<-pushers
