@@ -259,7 +259,7 @@ func (f *fleet) readOnce(images int) {
 	defer rows.Close()
 	f.front.mu.Lock()
 	defer f.front.mu.Unlock()
-	own := 0
+	own, again := 0, []string{}
 	for rows.Next() {
 		var digest string
 		if err := rows.Scan(&digest); err != nil {
@@ -267,8 +267,15 @@ func (f *fleet) readOnce(images int) {
 		}
 		own++
 		if n := f.front.blobs[digest]; n != 1 {
-			f.t.Errorf("layer %s was fetched %d times", digest, n)
+			again = append(again, fmt.Sprintf("%s %d times", digest, n))
 		}
+	}
+	for _, layer := range again {
+		digest, _, _ := strings.Cut(layer, " ")
+		var scans string
+		f.scan(fmt.Sprintf(`SELECT COALESCE(string_agg(to_jsonb(s)::text, E'\n' ORDER BY s.id), '')
+			FROM scan s JOIN manifest_layer l ON l.manifest_id = s.manifest_id WHERE l.digest = '%s'`, digest), &scans)
+		f.t.Errorf("a layer was fetched again: %s; its scans:\n%s", layer, scans)
 	}
 	if own < images {
 		f.t.Errorf("%d layers that one image has alone, of %d images", own, images)

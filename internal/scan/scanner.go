@@ -321,13 +321,15 @@ func (r *run) excluded(m Manifest) string {
 // image catalogues and judges one image, skipping what is known already.
 func (r *run) image(ctx context.Context, m Manifest) error {
 	known, err := r.Store.Known(ctx, m.Digest, r.Cataloger.Version())
-	if err != nil {
+	if err != nil || known.Catalogued && known.Current {
 		return err
 	}
-	if known.Catalogued && known.Current {
-		return nil
-	}
 	if err := r.Store.Reserve(ctx, r.job, m.Digest); err != nil {
+		return err
+	}
+	// Another scan may have answered it since the question, before the reservation.
+	known, err = r.Store.Known(ctx, m.Digest, r.Cataloger.Version())
+	if err != nil || known.Catalogued && known.Current {
 		return err
 	}
 	answer := Answer{Manifest: m.Digest, CatalogVersion: r.Cataloger.Version(), Partial: Partial(m.Platform.OS)}
