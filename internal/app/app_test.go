@@ -231,7 +231,7 @@ func (s *service) push(what any, ref string) v1.Hash {
 // until waits for a condition of the database.
 func (s *service) until(condition string, args ...any) {
 	s.t.Helper()
-	s.untilWithin(time.Minute, condition, args...)
+	s.untilWithin(3*time.Minute, condition, args...)
 }
 
 func (s *service) untilWithin(limit time.Duration, condition string, args ...any) {

@@ -267,11 +267,16 @@ func sameEvents(t *testing.T, s *service, name string, before, after map[string]
 			want["opened "+names(key)] = true
 			continue
 		}
-		if vuln.Severity(now.severity).Rank() > vuln.Severity(was.severity).Rank() || now.kev && !was.kev || now.epss >= likely && was.epss < likely {
+		// What is compared has one event, the worse; how likely it is exploited is
+		// looked at apart.
+		switch {
+		case vuln.Severity(now.severity).Rank() > vuln.Severity(was.severity).Rank(), now.kev && !was.kev:
 			want["escalated "+names(key)] = true
-		}
-		if now.state == "fixed" && was.state != "fixed" {
+		case now.state == "fixed" && was.state != "fixed":
 			want["fix_available "+names(key)] = true
+		}
+		if now.epss >= likely && was.epss < likely {
+			want["escalated "+names(key)] = true
 		}
 	}
 	for key := range before {
