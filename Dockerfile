@@ -13,7 +13,7 @@ WORKDIR /src
 # caches that were brought along and mounted.
 ARG GOPROXY
 ARG GOMODCACHE=/go/pkg/mod
-ARG GOCACHE=/root/.cache/go-build
+ARG GOCACHE=/go/cache
 COPY go.mod go.sum ./
 COPY cmd/ cmd/
 COPY internal/ internal/
@@ -21,7 +21,7 @@ COPY migrations/ migrations/
 ARG VERSION=dev
 ARG TARGETOS
 ARG TARGETARCH
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/go/cache \
     CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} go build -trimpath -buildvcs=false \
       -ldflags "-s -w -buildid= -X main.version=${VERSION}" -o /out/root/tidewaiter ./cmd/tidewaiter \
  && mkdir -p /out/root/tmp /out/root/etc/tidewaiter /out/var/lib/tidewaiter /out/var/cache/tidewaiter \
